@@ -1,0 +1,92 @@
+// Package driver is the contract between the compute domain and a host that runs servers.
+//
+// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the
+// server is already gone; List says what exists and in which state, so that a restarted agent re-adopts
+// what runs and finds leftovers. What only some technologies can do is an optional interface, found by
+// type assertion: [Consoles], [Watcher].
+package driver
+
+import "context"
+
+// Servers runs servers on one host.
+type Servers interface {
+	// Apply creates the server if it is new, and starts, stops or reboots it as want says.
+	// It returns when the server's process runs (or has ended), not when its system is up.
+	Apply(ctx context.Context, want Server) error
+	// Remove ends the server and deletes its disk.
+	Remove(ctx context.Context, id string) error
+	List(ctx context.Context) ([]Observed, error)
+}
+
+// Consoles is implemented by drivers that keep what a server prints on its serial console.
+type Consoles interface {
+	// ConsoleLog returns the last lines of the server's console; all of it (bounded by the driver) when lines is 0.
+	ConsoleLog(ctx context.Context, id string, lines int) ([]byte, error)
+}
+
+// Watcher is implemented by drivers that notice at once when a server ends by itself.
+type Watcher interface {
+	// Watch calls changed with a server's identifier whenever its state may have changed, until ctx ends.
+	Watch(ctx context.Context, changed func(id string)) error
+}
+
+// Server is what a host should run.
+type Server struct {
+	ID   string
+	Name string
+	// VCPUs is the number of virtual processors, MemoryMiB the memory.
+	VCPUs     int
+	MemoryMiB int
+	Root      Disk
+	// Kernel and Initrd are files to boot directly, with CommandLine; empty boots from the disk.
+	Kernel, Initrd, CommandLine string
+	NICs                        []NIC
+	// Running is whether the server should run.
+	Running bool
+	// Boots counts the boots that were asked for. A host where the server runs since an earlier count reboots it.
+	Boots int
+	// Hard says that a stop or reboot need not wait for the guest.
+	Hard bool
+}
+
+// Disk is a server's root disk: made once, as a copy-on-write layer over Base.
+type Disk struct {
+	// Base is an image file on this host; empty for a blank disk.
+	Base string
+	// Format is Base's format: "raw" or "qcow2".
+	Format string
+	// SizeGiB is the disk's size; zero is the size of Base.
+	SizeGiB int
+}
+
+// NIC is a network card on a device that exists already.
+type NIC struct {
+	PortID string
+	MAC    string
+	MTU    int
+	// Device is the tap device's name.
+	Device string
+}
+
+// State is a server's observed state.
+type State string
+
+// The states.
+const (
+	Running State = "running"
+	Stopped State = "stopped"
+	// Crashed is a server whose process ended by a fault.
+	Crashed State = "crashed"
+)
+
+// Observed is a server as it is.
+type Observed struct {
+	ID    string
+	State State
+	// PID is the server's process, zero where it has none.
+	PID int
+	// Boots is the count that the running server was booted with.
+	Boots int
+	// Reason says why a server crashed.
+	Reason string
+}

@@ -1,0 +1,156 @@
+//go:build linux
+
+// Package lab runs a program in a machine inside the machine: fresh network, mount and process namespaces with
+// nothing but a loopback, no way out, and nothing left behind. When the lab's first process ends, the kernel ends
+// every other one in it.
+//
+// A test package that touches the host's network runs inside a lab as a whole:
+//
+//	func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
+//
+//	func TestRouter(t *testing.T) {
+//		labtest.Require(t)
+//		…
+//	}
+//
+// It needs root (CAP_SYS_ADMIN); without, tests that call labtest.Require are skipped, or fail where
+// KINTOUN_REQUIRE=all is set.
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/kintoun/kintoun/internal/netns"
+	"golang.org/x/sys/unix"
+)
+
+// stageVariable tells a re-executed program where it is: outer → "init" (first process) → "inside".
+const stageVariable = "KINTOUN_LAB"
+
+// Main runs run inside a lab and returns its exit code. Without the rights to make one, it runs run where it is.
+func Main(run func() int) int {
+	switch {
+	case Inside() || os.Geteuid() != 0:
+		return run()
+	case os.Getenv(stageVariable) == "init":
+		return Init(nil)
+	}
+	cmd := Command(os.Args[0], os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	forward(cmd.Process)
+	return exitCode(cmd.Wait())
+}
+
+// Inside says whether this process runs inside a lab.
+func Inside() bool { return os.Getenv(stageVariable) == "inside" }
+
+// IsInit says whether this process is a lab's first one, which has to call [Init].
+func IsInit() bool { return os.Getenv(stageVariable) == "init" }
+
+// Command prepares a program that becomes the first process of a new lab. It has to call [Init], as [Main] does.
+func Command(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), stageVariable+"=init")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
+	return cmd
+}
+
+// Init is what the first process of a lab does: it furnishes the lab, runs this program again inside it (with the
+// given open files from descriptor 3 on), takes in orphans, and returns the program's exit code.
+func Init(files []*os.File) int {
+	if err := furnish(); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = environment("inside")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = files
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	forward(cmd.Process)
+	return reap(cmd.Process.Pid)
+}
+
+func environment(stage string) []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, stageVariable+"=") {
+			env = append(env, v)
+		}
+	}
+	return append(env, stageVariable+"="+stage)
+}
+
+// furnish gives the new namespaces what programs expect: their own /proc, /sys and /run/netns, and a loopback.
+func furnish() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	// The machine's /sys shows the machine's network; a lab without its own can still work.
+	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err == nil {
+		_ = unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "")
+	}
+	if err := os.MkdirAll(netns.Dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", netns.Dir, "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount %s: %w", netns.Dir, err)
+	}
+	return netns.LoopbackUp()
+}
+
+func forward(p *os.Process) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
+	go func() {
+		for s := range signals {
+			_ = p.Signal(s)
+		}
+	}()
+}
+
+// reap waits for every child, adopted ones too, until the main one ends.
+func reap(main int) int {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 1
+		case pid == main && status.Exited():
+			return status.ExitStatus()
+		case pid == main && status.Signaled():
+			return 128 + int(status.Signal())
+		}
+	}
+}
+
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode()
+	}
+	return 1
+}
