@@ -38,6 +38,8 @@ type Spec struct {
 	Namespace string
 	// Credential is whom to run as; nil is the caller.
 	Credential *syscall.Credential
+	// Stdin is the program's standard input; nil is empty.
+	Stdin *os.File
 	// Output receives standard output and error (created, appended to); empty discards them.
 	Output string
 	// Files are passed from descriptor 3 on.
@@ -61,6 +63,9 @@ func Start(spec Spec) (*Process, error) {
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Env = append(append(os.Environ(), spec.Env...), mark+"="+spec.Dir)
 	cmd.ExtraFiles = spec.Files
+	if spec.Stdin != nil {
+		cmd.Stdin = spec.Stdin
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: spec.Credential, Cloneflags: spec.Cloneflags}
 	if spec.Output != "" {
 		out, err := os.OpenFile(spec.Output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
