@@ -9,6 +9,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/kintoun/kintoun/network/driver"
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 )
 
 // defaultLease is for subnets that say nothing, as OpenStack's own default.
@@ -41,7 +42,7 @@ type subnet struct {
 }
 
 func newConfig(want driver.DHCPServer) (*config, error) {
-	if err := checkID("DHCP server: port", want.PortID); err != nil {
+	if err := hostnet.CheckID("DHCP server: port", want.PortID); err != nil {
 		return nil, err
 	}
 	if _, err := net.ParseMAC(want.MAC); err != nil {
@@ -145,7 +146,7 @@ func serverAddress(addresses []netip.Prefix, subnet netip.Prefix) (found netip.A
 func classlessRoutes(metadata, server netip.Addr, s driver.DHCPSubnet) dhcpv4.Routes {
 	var routes dhcpv4.Routes
 	add := func(destination netip.Prefix, hop netip.Addr) {
-		routes = append(routes, &dhcpv4.Route{Dest: toIPNet(destination), Router: hop.AsSlice()})
+		routes = append(routes, &dhcpv4.Route{Dest: hostnet.ToIPNet(destination), Router: hop.AsSlice()})
 	}
 	for _, r := range s.Routes {
 		if r.Destination.IsValid() && r.Destination.Addr().Is4() && r.NextHop.Is4() {

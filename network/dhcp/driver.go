@@ -22,6 +22,7 @@ import (
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/kintoun/kintoun/network/driver"
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 )
 
 var (
@@ -60,7 +61,7 @@ func New(ports driver.Ports, options *Options) *Driver {
 
 // Apply makes the network's server exist and serve as wanted.
 func (d *Driver) Apply(ctx context.Context, want driver.DHCPServer) error {
-	if err := checkID("network", want.NetworkID); err != nil {
+	if err := hostnet.CheckID("network", want.NetworkID); err != nil {
 		return err
 	}
 	config, err := newConfig(want)
@@ -89,10 +90,8 @@ func (d *Driver) apply(ctx context.Context, want driver.DHCPServer, config *conf
 	if err != nil {
 		return err
 	}
-	if len(extra) > 0 {
-		if err := d.unplug(ctx, extra); err != nil {
-			return err
-		}
+	if err := d.unplug(ctx, extra); err != nil {
+		return err
 	}
 	return d.serve(want.NetworkID, place{namespace: namespace, device: device, index: index}, config)
 }
@@ -120,24 +119,13 @@ func (d *Driver) serve(networkID string, at place, config *config) error {
 	return nil
 }
 
-func (d *Driver) unplug(ctx context.Context, devices map[string]bool) error {
-	ids, err := d.ports.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if devices[driver.TapName(id)] {
-			if err := d.ports.Remove(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+func (d *Driver) unplug(ctx context.Context, devices []string) error {
+	return hostnet.Unplug(ctx, d.ports, devices, driver.TapName)
 }
 
 // Remove stops the network's server, unplugs its port and deletes its namespace.
 func (d *Driver) Remove(ctx context.Context, networkID string) error {
-	if err := checkID("network", networkID); err != nil {
+	if err := hostnet.CheckID("network", networkID); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -149,7 +137,7 @@ func (d *Driver) Remove(ctx context.Context, networkID string) error {
 	namespace := driver.DHCPNamespace(networkID)
 	if netns.Exists(namespace) {
 		devices, err := taps(namespace)
-		if err == nil && len(devices) > 0 {
+		if err == nil {
 			err = d.unplug(ctx, devices)
 		}
 		if err != nil {
@@ -187,11 +175,3 @@ func (d *Driver) Close() error {
 }
 
 func invalid(format string, args ...any) error { return fault.Wrap(fault.ErrInvalid, format, args...) }
-
-// checkID refuses identifiers that could not be part of a file's name.
-func checkID(what, id string) error {
-	if id == "" || len(id) > 200 || strings.ContainsAny(id, "/\x00") {
-		return invalid("%s: %q is no identifier", what, id)
-	}
-	return nil
-}

@@ -7,29 +7,31 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/kintoun/kintoun/network/driver"
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // taps are the devices of ports in a namespace.
-func taps(namespace string) (map[string]bool, error) {
+func taps(namespace string) ([]string, error) {
 	h, err := netns.Handle(namespace)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := hostnet.Links(h)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]bool)
+	var found []string
 	for _, link := range links {
 		if name := link.Attrs().Name; strings.HasPrefix(name, driver.TapName("")) {
-			found[name] = true
+			found = append(found, name)
 		}
 	}
 	return found, nil
@@ -37,12 +39,12 @@ func taps(namespace string) (map[string]bool, error) {
 
 // configure gives the server's device its addresses and the namespace its default route, which its own clients
 // (an operator's ping, the metadata proxy) take. It returns the device's index and the other taps that are there.
-func configure(namespace, device string, want driver.DHCPServer) (index int, extra map[string]bool, err error) {
+func configure(namespace, device string, want driver.DHCPServer) (index int, extra []string, err error) {
 	extra, err = taps(namespace)
 	if err != nil {
 		return 0, nil, err
 	}
-	delete(extra, device)
+	extra = slices.DeleteFunc(extra, func(name string) bool { return name == device })
 	h, err := netns.Handle(namespace)
 	if err != nil {
 		return 0, nil, err
@@ -69,21 +71,19 @@ func configure(namespace, device string, want driver.DHCPServer) (index int, ext
 }
 
 func setAddresses(h *netlink.Handle, link netlink.Link, want []netip.Prefix) error {
-	have, err := h.AddrList(link, netlink.FAMILY_ALL)
+	have, err := hostnet.Addresses(h, link)
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
 	present := make(map[netip.Prefix]netlink.Addr, len(have))
 	for _, a := range have {
-		address, _ := netip.AddrFromSlice(a.IP)
-		ones, _ := a.Mask.Size()
-		if !address.Is6() || !address.IsLinkLocalUnicast() {
-			present[netip.PrefixFrom(address.Unmap(), ones)] = a
+		if prefix, ok := hostnet.ToPrefix(a.IPNet); ok && (prefix.Addr().Is4() || !prefix.Addr().IsLinkLocalUnicast()) {
+			present[prefix] = a
 		}
 	}
 	for _, prefix := range want {
 		if _, ok := present[prefix]; !ok {
-			if err := h.AddrReplace(link, &netlink.Addr{IPNet: toIPNet(prefix)}); err != nil {
+			if err := h.AddrReplace(link, &netlink.Addr{IPNet: hostnet.ToIPNet(prefix)}); err != nil {
 				return fmt.Errorf("address %s: %w", prefix, err)
 			}
 		}
@@ -98,7 +98,7 @@ func setAddresses(h *netlink.Handle, link netlink.Link, want []netip.Prefix) err
 }
 
 func setDefaultRoute(h *netlink.Handle, link netlink.Link, subnets []driver.DHCPSubnet) error {
-	everywhere := toIPNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+	everywhere := hostnet.ToIPNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
 	for _, s := range subnets {
 		if s.Gateway.Is4() {
 			route := &netlink.Route{Dst: everywhere, Gw: s.Gateway.AsSlice(), LinkIndex: link.Attrs().Index, Protocol: unix.RTPROT_STATIC}
@@ -113,8 +113,4 @@ func setDefaultRoute(h *netlink.Handle, link netlink.Link, subnets []driver.DHCP
 		return fmt.Errorf("remove default route: %w", err)
 	}
 	return nil
-}
-
-func toIPNet(prefix netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}
 }
