@@ -17,7 +17,7 @@ func (h Host) EnsureBridge(name, alias string, mtu int) error {
 		if err != nil {
 			return err
 		}
-		if err := setAlias(handle, l, alias); err != nil {
+		if err := label(handle, l, alias); err != nil {
 			return err
 		}
 		return settle(handle, l, mtu)
@@ -33,7 +33,7 @@ func makeBridge(handle *netlink.Handle, name, alias string, mtu int) (netlink.Li
 	if l == nil {
 		// Without a querier a snooping bridge would lose multicast, neighbour discovery among it.
 		snooping := false
-		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, Alias: alias, MTU: mtu}, MulticastSnooping: &snooping}
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: mtu}, MulticastSnooping: &snooping}
 		if err := handle.LinkAdd(bridge); err != nil {
 			return nil, fmt.Errorf("make bridge %s: %w", name, err)
 		}
@@ -41,6 +41,9 @@ func makeBridge(handle *netlink.Handle, name, alias string, mtu int) (netlink.Li
 			return nil, fmt.Errorf("bridge %s: %w", name, err)
 		}
 		silence(handle, l)
+		if err := label(handle, l, alias); err != nil {
+			return nil, err
+		}
 	}
 	if l.Type() != "bridge" {
 		return nil, fault.Wrap(fault.ErrConflict, "device %s is no bridge but a %s", name, l.Type())
@@ -56,7 +59,7 @@ func (h Host) EnsurePhysical(name, networkID string) error {
 			return err
 		}
 		if l.Attrs().Alias != madeAlias+networkID {
-			if err := setAlias(handle, l, networkAlias+networkID); err != nil {
+			if err := label(handle, l, networkAlias+networkID); err != nil {
 				return err
 			}
 		}

@@ -4,8 +4,8 @@
 // that plays the host. A device's full identifier, of which its name has room for a part, is in its alias
 // (ip-link(8)), so that the kernel alone knows what exists.
 //
-// Every function makes things as wanted, is cheap when they already are, and leaves nothing nameless behind when
-// its process is killed. Functions are safe for concurrent use on different devices.
+// Every function makes things as wanted, is cheap when they already are, and goes on where a killed process stopped.
+// Functions are safe for concurrent use on different devices.
 package link
 
 import (
@@ -112,8 +112,9 @@ func silence(handle *netlink.Handle, l netlink.Link) {
 	_ = handle.LinkSetIP6AddrGenMode(l, addrGenModeNone)
 }
 
-// setAlias writes the device's full identifier; it fails when the device is somebody else's.
-func setAlias(handle *netlink.Handle, l netlink.Link, alias string) error {
+// label writes the device's full identifier; it fails when the device is somebody else's. The kernel takes no alias
+// with a device's creation: one that is left without by a killed process is known by its name, when it is made again.
+func label(handle *netlink.Handle, l netlink.Link, alias string) error {
 	switch current := l.Attrs().Alias; {
 	case current == alias:
 		return nil
@@ -123,6 +124,7 @@ func setAlias(handle *netlink.Handle, l netlink.Link, alias string) error {
 	if err := handle.LinkSetAlias(l, alias); err != nil {
 		return fmt.Errorf("device %s: set alias: %w", l.Attrs().Name, err)
 	}
+	l.Attrs().Alias = alias
 	return nil
 }
 

@@ -46,7 +46,7 @@ func ensureTap(handle *netlink.Handle, want driver.Port) error {
 		if !ok {
 			return fault.Wrap(fault.ErrConflict, "device %s is no tap but a %s", name, l.Type())
 		}
-		if err := setAlias(handle, l, alias); err != nil {
+		if err := label(handle, l, alias); err != nil {
 			return err
 		}
 		if tap.Owner == uint32(want.Endpoint.Owner) {
@@ -83,7 +83,7 @@ func makeTap(handle *netlink.Handle, want driver.Port) error {
 	if err != nil {
 		return fmt.Errorf("tap %s: %w", name, err)
 	}
-	if err := setAlias(handle, l, PortAlias(want.ID)); err != nil {
+	if err := label(handle, l, PortAlias(want.ID)); err != nil {
 		return err
 	}
 	silence(handle, l)
@@ -122,7 +122,7 @@ func (h Host) ensureVeth(want driver.Port) error {
 	return netns.Do(want.Endpoint.Namespace, func() error { return settleInner(want, mac) })
 }
 
-// ensurePair returns the outer end. The pair appears in one step with all its properties, or not at all.
+// ensurePair returns the outer end.
 func ensurePair(handle *netlink.Handle, want driver.Port, mac net.HardwareAddr, ns vnetns.NsHandle) (netlink.Link, error) {
 	name, alias := HostDevice(want), PortAlias(want.ID)
 	l, err := find(handle, name)
@@ -130,7 +130,7 @@ func ensurePair(handle *netlink.Handle, want driver.Port, mac net.HardwareAddr, 
 		return nil, err
 	}
 	if l != nil {
-		if err := setAlias(handle, l, alias); err != nil {
+		if err := label(handle, l, alias); err != nil {
 			return nil, err
 		}
 		if l.Type() == "veth" && innerIs(ns, want.Endpoint.Device, l) {
@@ -141,7 +141,7 @@ func ensurePair(handle *netlink.Handle, want driver.Port, mac net.HardwareAddr, 
 		}
 	}
 	pair := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: name, Alias: alias, MTU: want.MTU},
+		LinkAttrs: netlink.LinkAttrs{Name: name, MTU: want.MTU},
 		PeerName:  want.Endpoint.Device, PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(ns), PeerMTU: uint32(want.MTU),
 	}
 	if err := handle.LinkAdd(pair); err != nil {
@@ -151,7 +151,7 @@ func ensurePair(handle *netlink.Handle, want driver.Port, mac net.HardwareAddr, 
 		return nil, fmt.Errorf("device %s: %w", name, err)
 	}
 	silence(handle, l)
-	return l, nil
+	return l, label(handle, l, alias)
 }
 
 // innerIs says whether the namespace's device is the other end of outer.

@@ -54,7 +54,7 @@ func makeTunnel(handle *netlink.Handle, want VXLAN) (netlink.Link, error) {
 		return nil, err
 	}
 	if l != nil {
-		if err := setAlias(handle, l, want.Alias); err != nil {
+		if err := label(handle, l, want.Alias); err != nil {
 			return nil, err
 		}
 		if has, ok := l.(*netlink.Vxlan); ok && has.VxlanId == int(want.Identifier) && has.Port == int(want.Port) && has.SrcAddr.Equal(want.Local.AsSlice()) {
@@ -65,7 +65,7 @@ func makeTunnel(handle *netlink.Handle, want VXLAN) (netlink.Link, error) {
 		}
 	}
 	tunnel := &netlink.Vxlan{
-		LinkAttrs: netlink.LinkAttrs{Name: want.Name, Alias: want.Alias, MTU: want.MTU},
+		LinkAttrs: netlink.LinkAttrs{Name: want.Name, MTU: want.MTU},
 		VxlanId:   int(want.Identifier), SrcAddr: want.Local.AsSlice(), Port: int(want.Port), Learning: true,
 	}
 	if err := handle.LinkAdd(tunnel); errors.Is(err, unix.EEXIST) {
@@ -77,7 +77,7 @@ func makeTunnel(handle *netlink.Handle, want VXLAN) (netlink.Link, error) {
 		return nil, fmt.Errorf("device %s: %w", want.Name, err)
 	}
 	silence(handle, l)
-	return l, nil
+	return l, label(handle, l, want.Alias)
 }
 
 // ensurePeers has the tunnel flood to the peers and to nobody else, and forgets the MACs learned from others.
