@@ -12,7 +12,7 @@ import (
 	"github.com/kintoun/kintoun/network/bridge"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/drivertest"
-	"github.com/kintoun/kintoun/network/internal/labnet"
+	"github.com/kintoun/kintoun/network/internal/portlab"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,9 +24,9 @@ const vxlanMTU = 1450
 func newLab(t testing.TB, hosts int) drivertest.FabricLab {
 	labtest.Require(t)
 	labtest.RequireProgram(t, "ping", "iputils-ping")
-	return labnet.NewFabricLab(t, hosts, vxlanMTU, func(t testing.TB, namespace string, local netip.Addr, filters driver.Filters) driver.Fabric {
+	return portlab.NewFabricLab(t, hosts, vxlanMTU, func(t testing.TB, namespace string, local netip.Addr, filters driver.Filters) driver.Fabric {
 		f, err := bridge.New(filters, &bridge.Options{
-			Namespace: namespace, LocalAddress: local, Physical: map[string]string{drivertest.PhysicalNetwork: labnet.PhysicalBridge},
+			Namespace: namespace, LocalAddress: local, Physical: map[string]string{drivertest.PhysicalNetwork: portlab.PhysicalBridge},
 		})
 		require.NoError(t, err)
 		return f

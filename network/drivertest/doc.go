@@ -3,7 +3,7 @@
 //
 //	func TestConformance(t *testing.T) { drivertest.TestFabric(t, newLab) }
 //
-// The suites only speak the contract of package driver and send and capture frames through [Station]s, so that a
+// The suites only speak the contract of package driver and send and capture frames through [Guest]s, so that a
 // real driver is tested with real packets and an in-memory one by what it computes. A frame that must not arrive is
 // followed by one that must: the suites wait for the second, and never for time to pass.
 //

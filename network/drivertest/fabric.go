@@ -19,9 +19,9 @@ type FabricLab interface {
 	Address(host int) netip.Addr
 	// Namespace makes a network namespace of the host for a port's end, and returns its name.
 	Namespace(t testing.TB, host int) string
-	// Attach puts a station at the end of a port that was applied: into its namespace, or as the guest behind its tap.
+	// Attach puts a guest at the end of a port that was applied: into its namespace, or as the guest behind its tap.
 	// With no addresses only the test talks.
-	Attach(t testing.TB, host int, port driver.Port, addresses ...netip.Prefix) TalkingStation
+	Attach(t testing.TB, host int, port driver.Port, addresses ...netip.Prefix) TalkingGuest
 	// MTU is the largest that a network over the underlay can have.
 	MTU() int
 	// Damage leaves a port as a driver leaves it that is killed in the middle of Apply: there in part.
@@ -32,7 +32,7 @@ type FabricLab interface {
 const PhysicalNetwork = "public"
 
 // network is one of the suite's, told apart by n.
-func network(lab FabricLab, n int, hosts ...int) driver.Network {
+func fabricNetwork(lab FabricLab, n int, hosts ...int) driver.Network {
 	want := driver.Network{ID: fmt.Sprintf("%08d-aaaa-4000-8000-000000000000", n), Segment: uint32(1000 + n), MTU: lab.MTU()}
 	for _, host := range hosts {
 		want.Peers = append(want.Peers, lab.Address(host))
@@ -41,17 +41,17 @@ func network(lab FabricLab, n int, hosts ...int) driver.Network {
 }
 
 // port is one of a network: the n-th address of 172.24.17.0/24 and a tap.
-func port(lab FabricLab, in driver.Network, n int) driver.Port {
+func fabricPort(lab FabricLab, in driver.Network, n int) driver.Port {
 	id := fmt.Sprintf("%s%02d-bbbb-4000-8000-000000000000", in.ID[2:8], n)
 	return driver.Port{
-		ID: id, NetworkID: in.ID, MAC: mac(n), MTU: in.MTU,
+		ID: id, NetworkID: in.ID, MAC: fabricMAC(n), MTU: in.MTU,
 		Endpoint: driver.Endpoint{Device: driver.TapName(id)},
 	}
 }
 
-func mac(n int) string { return fmt.Sprintf("fa:16:3e:00:00:%02x", n) }
+func fabricMAC(n int) string { return fmt.Sprintf("fa:16:3e:00:00:%02x", n) }
 
-func address(n int) netip.Prefix {
+func fabricAddress(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 24, 17, byte(n)}), 24)
 }
 
@@ -64,13 +64,13 @@ func inNamespace(t testing.TB, lab FabricLab, host int, p driver.Port) driver.Po
 // secure guards the port with its own address and the rules.
 func secure(p driver.Port, n int, rules ...driver.Rule) driver.Port {
 	p.Security = &driver.Security{
-		Allowed: []driver.AddressPair{{MAC: p.MAC, Address: netip.PrefixFrom(address(n).Addr(), 32)}},
+		Allowed: []driver.AddressPair{{MAC: p.MAC, Address: netip.PrefixFrom(fabricAddress(n).Addr(), 32)}},
 		Rules:   rules,
 	}
 	return p
 }
 
-func apply(t testing.TB, f driver.Fabric, in driver.Network, ports ...driver.Port) {
+func applyFabric(t testing.TB, f driver.Fabric, in driver.Network, ports ...driver.Port) {
 	t.Helper()
 	require.NoError(t, f.Networks().Apply(t.Context(), in))
 	for _, p := range ports {
@@ -80,7 +80,7 @@ func apply(t testing.TB, f driver.Fabric, in driver.Network, ports ...driver.Por
 
 // frame is a packet from one of the suite's ports to another.
 func frame(from, to int, port uint16) Packet {
-	return Packet{SourceMAC: mac(from), DestinationMAC: mac(to), Source: address(from).Addr(), Destination: address(to).Addr(), Protocol: TCP, SourcePort: 1001, Port: port, Flags: SYN}
+	return Packet{SourceMAC: fabricMAC(from), DestinationMAC: fabricMAC(to), Source: fabricAddress(from).Addr(), Destination: fabricAddress(to).Addr(), Protocol: TCP, SourcePort: 1001, Port: port, Flags: SYN}
 }
 
 // TestFabric is the conformance suite of a [driver.Fabric].
@@ -107,18 +107,18 @@ func TestFabric(t *testing.T, factory func(t testing.TB, hosts int) FabricLab) {
 }
 
 func oneHost(t *testing.T, lab FabricLab) {
-	in := network(lab, 1)
-	tap, ns := port(lab, in, 2), inNamespace(t, lab, 0, port(lab, in, 3))
-	apply(t, lab.Fabric(0), in, tap, ns)
-	guest, server := lab.Attach(t, 0, tap, address(2)), lab.Attach(t, 0, ns, address(3))
-	require.NoError(t, guest.Ping(address(3).Addr(), in.MTU))
-	require.NoError(t, server.Ping(address(2).Addr(), in.MTU))
-	transfer(t, guest, server, netip.AddrPortFrom(address(3).Addr(), 80))
-	transfer(t, server, guest, netip.AddrPortFrom(address(2).Addr(), 80))
+	in := fabricNetwork(lab, 1)
+	tap, ns := fabricPort(lab, in, 2), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
+	applyFabric(t, lab.Fabric(0), in, tap, ns)
+	guest, server := lab.Attach(t, 0, tap, fabricAddress(2)), lab.Attach(t, 0, ns, fabricAddress(3))
+	require.NoError(t, guest.Ping(fabricAddress(3).Addr(), in.MTU))
+	require.NoError(t, server.Ping(fabricAddress(2).Addr(), in.MTU))
+	transferBack(t, guest, server, netip.AddrPortFrom(fabricAddress(3).Addr(), 80))
+	transferBack(t, server, guest, netip.AddrPortFrom(fabricAddress(2).Addr(), 80))
 }
 
 // transfer sends 1 MB there and back.
-func transfer(t *testing.T, client, server TalkingStation, to netip.AddrPort) {
+func transferBack(t *testing.T, client, server TalkingGuest, to netip.AddrPort) {
 	t.Helper()
 	server.Serve(t, to.Port())
 	conn, err := client.Dial(to)
@@ -128,87 +128,89 @@ func transfer(t *testing.T, client, server TalkingStation, to netip.AddrPort) {
 }
 
 func twoHosts(t *testing.T, lab FabricLab) {
-	in := network(lab, 1, 0, 1)
+	in := fabricNetwork(lab, 1, 0, 1)
 	all := []driver.Rule{anyOut, pingIn, tcpIn(80)}
-	one, two := secure(port(lab, in, 2), 2, all...), secure(port(lab, in, 3), 3, all...)
-	router := inNamespace(t, lab, 1, port(lab, in, 4))
-	apply(t, lab.Fabric(0), in, one)
-	apply(t, lab.Fabric(1), in, two, router)
-	a, b, r := lab.Attach(t, 0, one, address(2)), lab.Attach(t, 1, two, address(3)), lab.Attach(t, 1, router, address(4))
-	require.NoError(t, a.Ping(address(3).Addr(), in.MTU))
-	require.NoError(t, b.Ping(address(2).Addr(), in.MTU))
-	require.NoError(t, r.Ping(address(2).Addr(), in.MTU))
-	transfer(t, a, b, netip.AddrPortFrom(address(3).Addr(), 80))
-	transfer(t, r, a, netip.AddrPortFrom(address(2).Addr(), 80))
+	one, two := secure(fabricPort(lab, in, 2), 2, all...), secure(fabricPort(lab, in, 3), 3, all...)
+	router := inNamespace(t, lab, 1, fabricPort(lab, in, 4))
+	applyFabric(t, lab.Fabric(0), in, one)
+	applyFabric(t, lab.Fabric(1), in, two, router)
+	a, b, r := lab.Attach(t, 0, one, fabricAddress(2)), lab.Attach(t, 1, two, fabricAddress(3)), lab.Attach(t, 1, router, fabricAddress(4))
+	require.NoError(t, a.Ping(fabricAddress(3).Addr(), in.MTU))
+	require.NoError(t, b.Ping(fabricAddress(2).Addr(), in.MTU))
+	require.NoError(t, r.Ping(fabricAddress(2).Addr(), in.MTU))
+	transferBack(t, a, b, netip.AddrPortFrom(fabricAddress(3).Addr(), 80))
+	transferBack(t, r, a, netip.AddrPortFrom(fabricAddress(2).Addr(), 80))
 }
 
 func peersChange(t *testing.T, lab FabricLab) {
-	in := network(lab, 1, 0, 1)
-	var stations []TalkingStation
+	in := fabricNetwork(lab, 1, 0, 1)
+	var guests []TalkingGuest
 	for host := range 3 {
-		p := inNamespace(t, lab, host, port(lab, in, 2+host))
-		apply(t, lab.Fabric(host), network(lab, 1), p)
-		stations = append(stations, lab.Attach(t, host, p, address(2+host)))
+		p := inNamespace(t, lab, host, fabricPort(lab, in, 2+host))
+		applyFabric(t, lab.Fabric(host), fabricNetwork(lab, 1), p)
+		guests = append(guests, lab.Attach(t, host, p, fabricAddress(2+host)))
 	}
 	for host := range 3 {
-		apply(t, lab.Fabric(host), network(lab, 1, 0, 1, 2))
+		applyFabric(t, lab.Fabric(host), fabricNetwork(lab, 1, 0, 1, 2))
 	}
-	require.NoError(t, stations[0].Ping(address(3).Addr(), 100))
-	require.NoError(t, stations[0].Ping(address(4).Addr(), 100))
+	require.NoError(t, guests[0].Ping(fabricAddress(3).Addr(), 100))
+	require.NoError(t, guests[0].Ping(fabricAddress(4).Addr(), 100))
 	// Host 2 leaves: what host 0 sends to all reaches host 1 only.
-	apply(t, lab.Fabric(0), in)
-	hello := func(n int) []byte { return ARP(mac(2), mac(2), address(2).Addr(), address(n).Addr()) }
-	stations[0].Emit(t, hello(100))
-	expect(t, stations[1], hello(100))
-	apply(t, lab.Fabric(0), network(lab, 1, 0, 1, 2))
-	stations[0].Emit(t, hello(101))
-	expectOnly(t, stations[2], hello(101), hello(100))
+	applyFabric(t, lab.Fabric(0), in)
+	hello := func(n int) []byte {
+		return ARP(fabricMAC(2), fabricMAC(2), fabricAddress(2).Addr(), fabricAddress(n).Addr())
+	}
+	guests[0].Emit(t, hello(100))
+	expect(t, guests[1], hello(100))
+	applyFabric(t, lab.Fabric(0), fabricNetwork(lab, 1, 0, 1, 2))
+	guests[0].Emit(t, hello(101))
+	expectOnly(t, guests[2], hello(101), hello(100))
 }
 
 func networksApart(t *testing.T, lab FabricLab) {
-	var stations [2][2]TalkingStation
+	var guests [2][2]TalkingGuest
 	for n := range 2 {
-		in := network(lab, 1+n, 0, 1)
+		in := fabricNetwork(lab, 1+n, 0, 1)
 		for host := range 2 {
 			// The same addresses and MACs in both networks.
-			p := port(lab, in, 2+host)
+			p := fabricPort(lab, in, 2+host)
 			if host == 1 {
 				p = inNamespace(t, lab, host, p)
 			}
-			apply(t, lab.Fabric(host), in, p)
-			stations[n][host] = lab.Attach(t, host, p, address(2+host))
+			applyFabric(t, lab.Fabric(host), in, p)
+			guests[n][host] = lab.Attach(t, host, p, fabricAddress(2+host))
 		}
-		require.NoError(t, stations[n][0].Ping(address(3).Addr(), 1000))
+		require.NoError(t, guests[n][0].Ping(fabricAddress(3).Addr(), 1000))
 	}
 	for n := range 2 {
-		hello := ARP(mac(2), mac(2), address(2).Addr(), address(100+n).Addr())
-		stations[n][0].Emit(t, hello)
-		expect(t, stations[n][1], hello)
+		hello := ARP(fabricMAC(2), fabricMAC(2), fabricAddress(2).Addr(), fabricAddress(100+n).Addr())
+		guests[n][0].Emit(t, hello)
+		expect(t, guests[n][1], hello)
 	}
 	// Had the first network's reached the second, it would have come before the second's own.
-	own := ARP(mac(2), mac(2), address(2).Addr(), address(102).Addr())
-	stations[1][0].Emit(t, own)
-	expectOnly(t, stations[1][1], own, ARP(mac(2), mac(2), address(2).Addr(), address(100).Addr()))
+	own := ARP(fabricMAC(2), fabricMAC(2), fabricAddress(2).Addr(), fabricAddress(102).Addr())
+	guests[1][0].Emit(t, own)
+	expectOnly(t, guests[1][1], own, ARP(fabricMAC(2), fabricMAC(2), fabricAddress(2).Addr(), fabricAddress(100).Addr()))
 }
 
 func guardedPort(t *testing.T, lab FabricLab) {
-	in := network(lab, 1)
-	tap, ns := secure(port(lab, in, 2), 2, tcpIn(80)), inNamespace(t, lab, 0, port(lab, in, 3))
-	apply(t, lab.Fabric(0), in, tap, ns)
+	in := fabricNetwork(lab, 1)
+	tap, ns := secure(fabricPort(lab, in, 2), 2, tcpIn(80)), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
+	applyFabric(t, lab.Fabric(0), in, tap, ns)
 	guest, peer := lab.Attach(t, 0, tap), lab.Attach(t, 0, ns)
 	request := frame(3, 2, 80)
-	reaches(t, peer, guest, request)
-	reaches(t, guest, peer, request.reply(SYN|ACK))
-	sentinel := ARP(mac(3), mac(3), address(3).Addr(), address(100).Addr())
+	delivers(t, peer, guest, request)
+	delivers(t, guest, peer, request.reply(SYN|ACK))
+	sentinel := ARP(fabricMAC(3), fabricMAC(3), fabricAddress(3).Addr(), fabricAddress(100).Addr())
 	peer.Emit(t, frame(3, 2, 81).Frame())
 	peer.Emit(t, sentinel)
 	expectOnly(t, guest, sentinel, frame(3, 2, 81).Frame())
 	strange := frame(2, 3, 80)
-	strange.SourceMAC = mac(99)
-	sentinel = ARP(mac(2), mac(2), address(2).Addr(), address(100).Addr())
-	for _, f := range [][]byte{strange.Frame(), frame(2, 3, 80).Frame(), ARP(mac(2), mac(2), address(66).Addr(), address(3).Addr())} {
+	strange.SourceMAC = fabricMAC(99)
+	sentinel = ARP(fabricMAC(2), fabricMAC(2), fabricAddress(2).Addr(), fabricAddress(100).Addr())
+	for _, f := range [][]byte{strange.Frame(), frame(2, 3, 80).Frame(), ARP(fabricMAC(2), fabricMAC(2), fabricAddress(66).Addr(), fabricAddress(3).Addr())} {
 		guest.Emit(t, f)
 	}
 	guest.Emit(t, sentinel)
-	expectOnly(t, peer, sentinel, strange.Frame(), frame(2, 3, 80).Frame(), ARP(mac(2), mac(2), address(66).Addr(), address(3).Addr()))
+	expectOnly(t, peer, sentinel, strange.Frame(), frame(2, 3, 80).Frame(), ARP(fabricMAC(2), fabricMAC(2), fabricAddress(66).Addr(), fabricAddress(3).Addr()))
 }

@@ -21,27 +21,27 @@ func requireState(t *testing.T, f driver.Fabric, networks []string, ports []stri
 func idempotent(t *testing.T, lab FabricLab) {
 	f := lab.Fabric(0)
 	requireState(t, f, nil, nil)
-	in := network(lab, 1)
-	tap, ns := secure(port(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, port(lab, in, 3))
+	in := fabricNetwork(lab, 1)
+	tap, ns := secure(fabricPort(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
 	for range 3 {
-		apply(t, f, in, tap, ns)
+		applyFabric(t, f, in, tap, ns)
 		requireState(t, f, []string{in.ID}, []string{tap.ID, ns.ID})
 	}
 	// A smaller MTU, another segment: the network stays what it is to its ports.
 	a, b := lab.Attach(t, 0, tap), lab.Attach(t, 0, ns)
 	in.MTU, in.Segment, tap.MTU = 1300, 77, 1300
-	apply(t, f, in, tap)
-	reaches(t, a, b, frame(2, 3, 80))
+	applyFabric(t, f, in, tap)
+	delivers(t, a, b, frame(2, 3, 80))
 	requireState(t, f, []string{in.ID}, []string{tap.ID, ns.ID})
 }
 
 func removals(t *testing.T, lab FabricLab) {
 	f := lab.Fabric(0)
-	in, other := network(lab, 1), network(lab, 2)
-	tap, ns, stays := secure(port(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, port(lab, in, 3)), port(lab, other, 4)
+	in, other := fabricNetwork(lab, 1), fabricNetwork(lab, 2)
+	tap, ns, stays := secure(fabricPort(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, fabricPort(lab, in, 3)), fabricPort(lab, other, 4)
 	for range 2 {
-		apply(t, f, in, tap, ns)
-		apply(t, f, other, stays)
+		applyFabric(t, f, in, tap, ns)
+		applyFabric(t, f, other, stays)
 		for range 2 {
 			require.NoError(t, f.Ports().Remove(t.Context(), tap.ID))
 			requireState(t, f, []string{in.ID, other.ID}, []string{ns.ID, stays.ID})
@@ -58,12 +58,12 @@ func removals(t *testing.T, lab FabricLab) {
 }
 
 func restartLosesNothing(t *testing.T, lab FabricLab) {
-	in := network(lab, 1)
-	tap, ns := secure(port(lab, in, 2), 2, anyOut, tcpIn(80)), inNamespace(t, lab, 0, port(lab, in, 3))
-	apply(t, lab.Fabric(0), in, tap, ns)
+	in := fabricNetwork(lab, 1)
+	tap, ns := secure(fabricPort(lab, in, 2), 2, anyOut, tcpIn(80)), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
+	applyFabric(t, lab.Fabric(0), in, tap, ns)
 	guest, peer := lab.Attach(t, 0, tap), lab.Attach(t, 0, ns)
 	request := frame(3, 2, 80)
-	reaches(t, peer, guest, request)
+	delivers(t, peer, guest, request)
 	// Frames go on while a new driver finds everything as it is. Were one lost, a later one would not be the next.
 	sent := make([][]byte, 0, 200)
 	for n := range 200 {
@@ -80,7 +80,7 @@ func restartLosesNothing(t *testing.T, lab FabricLab) {
 	}()
 	f := lab.Restart(t, 0)
 	requireState(t, f, []string{in.ID}, []string{tap.ID, ns.ID})
-	apply(t, f, in, tap, ns)
+	applyFabric(t, f, in, tap, ns)
 	<-done
 	for n := range sent {
 		expectOnly(t, guest, sent[n], sent[n+1:]...)
@@ -88,18 +88,18 @@ func restartLosesNothing(t *testing.T, lab FabricLab) {
 }
 
 func converges(t *testing.T, lab FabricLab) {
-	in := network(lab, 1)
-	tap, ns := secure(port(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, port(lab, in, 3))
+	in := fabricNetwork(lab, 1)
+	tap, ns := secure(fabricPort(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
 	require.NoError(t, lab.Fabric(0).Networks().Apply(t.Context(), in))
 	for _, p := range []driver.Port{tap, ns} {
 		lab.Damage(t, 0, p)
 	}
 	f := lab.Restart(t, 0)
-	apply(t, f, in, tap, ns)
+	applyFabric(t, f, in, tap, ns)
 	requireState(t, f, []string{in.ID}, []string{tap.ID, ns.ID})
-	reaches(t, lab.Attach(t, 0, tap), lab.Attach(t, 0, ns), frame(2, 3, 80))
+	delivers(t, lab.Attach(t, 0, tap), lab.Attach(t, 0, ns), frame(2, 3, 80))
 	// A half-made port that nobody wants is found and removed.
-	left := port(lab, in, 4)
+	left := fabricPort(lab, in, 4)
 	lab.Damage(t, 0, left)
 	ids, err := f.Ports().List(t.Context())
 	require.NoError(t, err)
@@ -111,14 +111,14 @@ func converges(t *testing.T, lab FabricLab) {
 func physical(t *testing.T, lab FabricLab) {
 	f := lab.Fabric(0)
 	in := driver.Network{ID: "99999999-aaaa-4000-8000-000000000000", Physical: PhysicalNetwork, MTU: 1500}
-	one, two := secure(port(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, port(lab, in, 3))
+	one, two := secure(fabricPort(lab, in, 2), 2, anyOut), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
 	for range 2 {
-		apply(t, f, in, one, two)
+		applyFabric(t, f, in, one, two)
 		requireState(t, f, []string{in.ID}, []string{one.ID, two.ID})
 	}
-	a, b := lab.Attach(t, 0, one, address(2)), lab.Attach(t, 0, two, address(3))
-	require.NoError(t, a.Ping(address(3).Addr(), in.MTU))
-	transfer(t, a, b, addrPort(3, 80))
+	a, b := lab.Attach(t, 0, one, fabricAddress(2)), lab.Attach(t, 0, two, fabricAddress(3))
+	require.NoError(t, a.Ping(fabricAddress(3).Addr(), in.MTU))
+	transferBack(t, a, b, addrPort(3, 80))
 	f = lab.Restart(t, 0)
 	requireState(t, f, []string{in.ID}, []string{one.ID, two.ID})
 	require.NoError(t, f.Ports().Remove(t.Context(), one.ID))
@@ -131,8 +131,8 @@ func physical(t *testing.T, lab FabricLab) {
 
 func refused(t *testing.T, lab FabricLab) {
 	f := lab.Fabric(0)
-	in := network(lab, 1)
-	unknown := port(lab, in, 2)
+	in := fabricNetwork(lab, 1)
+	unknown := fabricPort(lab, in, 2)
 	require.Error(t, f.Ports().Apply(t.Context(), unknown), "a port of a network that was not applied")
 	nowhere := in
 	nowhere.Physical = "nowhere"
@@ -141,13 +141,13 @@ func refused(t *testing.T, lab FabricLab) {
 	segment.Segment = 0
 	require.Error(t, f.Networks().Apply(t.Context(), segment), "neither segment nor physical network")
 	requireState(t, f, nil, nil)
-	apply(t, f, in)
+	applyFabric(t, f, in)
 	for name, spoil := range map[string]func(*driver.Port){
 		"namespace": func(p *driver.Port) { p.Endpoint.Namespace = "no-such-namespace" },
 		"device":    func(p *driver.Port) { p.Endpoint.Device = "a-name-that-is-too-long" },
 		"MAC":       func(p *driver.Port) { p.Endpoint.Namespace = lab.Namespace(t, 0); p.MAC = "nonsense" },
 	} {
-		bad := port(lab, in, 3)
+		bad := fabricPort(lab, in, 3)
 		spoil(&bad)
 		require.Error(t, f.Ports().Apply(t.Context(), bad), name)
 		require.NoError(t, f.Ports().Remove(t.Context(), bad.ID))
@@ -157,18 +157,18 @@ func refused(t *testing.T, lab FabricLab) {
 
 func securityChanges(t *testing.T, lab FabricLab) {
 	f := lab.Fabric(0)
-	in := network(lab, 1)
-	open, ns := port(lab, in, 2), inNamespace(t, lab, 0, port(lab, in, 3))
-	apply(t, f, in, open, ns)
+	in := fabricNetwork(lab, 1)
+	open, ns := fabricPort(lab, in, 2), inNamespace(t, lab, 0, fabricPort(lab, in, 3))
+	applyFabric(t, f, in, open, ns)
 	guest, peer := lab.Attach(t, 0, open), lab.Attach(t, 0, ns)
-	reaches(t, peer, guest, frame(3, 2, 22))
+	delivers(t, peer, guest, frame(3, 2, 22))
 	require.NoError(t, f.Ports().Apply(t.Context(), secure(open, 2, tcpIn(80))))
-	sentinel := ARP(mac(3), mac(3), address(3).Addr(), address(100).Addr())
+	sentinel := ARP(fabricMAC(3), fabricMAC(3), fabricAddress(3).Addr(), fabricAddress(100).Addr())
 	again := frame(3, 2, 22)
 	again.SourcePort = 1002
 	peer.Emit(t, again.Frame())
 	peer.Emit(t, sentinel)
 	expectOnly(t, guest, sentinel, again.Frame())
 	require.NoError(t, f.Ports().Apply(t.Context(), open))
-	reaches(t, peer, guest, again)
+	delivers(t, peer, guest, again)
 }

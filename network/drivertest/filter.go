@@ -10,14 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A FilterLab is a host whose bridges have stations on their ports.
+// A FilterLab is a host whose bridges have guests on their ports.
 type FilterLab interface {
 	// Filters is the driver under test.
 	Filters() driver.Filters
 	// Restart returns a new driver value over the same host, as a restarted agent makes one.
 	Restart() driver.Filters
-	// Plug puts a device with a station at its end into a Linux bridge of the host; both are made.
-	Plug(t testing.TB, bridge, device string) Station
+	// Plug puts a device with a guest at its end into a Linux bridge of the host; both are made.
+	Plug(t testing.TB, bridge, device string) Guest
 }
 
 // Addresses of the suite's players: a guarded guest, and a peer that is not guarded.
@@ -57,7 +57,7 @@ var (
 type guarded struct {
 	lab         FilterLab
 	bridge      string
-	guest, peer Station
+	guest, peer Guest
 	n           uint16
 }
 
@@ -88,7 +88,7 @@ func (g *guarded) apply(t *testing.T, filters driver.Filters, rules ...driver.Ru
 }
 
 // reaches sends frames that must arrive.
-func reaches(t *testing.T, from, to Station, packets ...Packet) {
+func delivers(t *testing.T, from, to Guest, packets ...Packet) {
 	t.Helper()
 	for _, p := range packets {
 		from.Emit(t, p.Frame())
@@ -97,7 +97,7 @@ func reaches(t *testing.T, from, to Station, packets ...Packet) {
 }
 
 // dropped sends frames that must not arrive, and then an ARP request, which always may.
-func (g *guarded) dropped(t *testing.T, from, to Station, frames ...[]byte) {
+func (g *guarded) dropped(t *testing.T, from, to Guest, frames ...[]byte) {
 	t.Helper()
 	for _, frame := range frames {
 		from.Emit(t, frame)
@@ -136,7 +136,7 @@ func TestFilters(t *testing.T, factory func(t *testing.T) FilterLab) {
 func rulesLetIn(t *testing.T, lab FilterLab) {
 	g := newGuarded(t, lab, "br1", tcpIn(80), anyOut, driver.Rule{Direction: driver.Ingress, Protocol: UDP, PortMin: 5000, PortMax: 5010})
 	udp := func(port uint16) Packet { p := toGuest(port, 4000); p.Protocol = UDP; return p }
-	reaches(t, g.peer, g.guest, toGuest(80, 1001), udp(5000), udp(5010))
+	delivers(t, g.peer, g.guest, toGuest(80, 1001), udp(5000), udp(5010))
 	ping := Packet{SourceMAC: peerMAC, DestinationMAC: guestMAC, Source: peerIP, Destination: guestIP, Protocol: ICMP, Type: 8, SourcePort: 1}
 	g.dropped(t, g.peer, g.guest, toGuest(81, 1002).Frame(), toGuest(22, 1003).Frame(), udp(80).Frame(), udp(4999).Frame(), udp(5011).Frame(), ping.Frame())
 }
@@ -144,15 +144,15 @@ func rulesLetIn(t *testing.T, lab FilterLab) {
 func repliesPass(t *testing.T, lab FilterLab) {
 	g := newGuarded(t, lab, "br1", tcpIn(80))
 	request := toGuest(80, 1001)
-	reaches(t, g.peer, g.guest, request)
-	reaches(t, g.guest, g.peer, request.reply(SYN|ACK))
+	delivers(t, g.peer, g.guest, request)
+	delivers(t, g.guest, g.peer, request.reply(SYN|ACK))
 	// Nothing may leave by itself, nor answer what was never asked.
 	g.dropped(t, g.guest, g.peer, fromGuest(443, 1002).Frame(), toGuest(80, 1999).reply(SYN|ACK).Frame())
 }
 
 func falseAddresses(t *testing.T, lab FilterLab) {
 	g := newGuarded(t, lab, "br1", anyOut, driver.Rule{Direction: driver.Egress, IPv6: true})
-	reaches(t, g.guest, g.peer, fromGuest(80, 1001))
+	delivers(t, g.guest, g.peer, fromGuest(80, 1001))
 	mac, ip := fromGuest(80, 1002), fromGuest(80, 1003)
 	mac.SourceMAC, ip.Source = "fa:16:3e:00:00:99", strangeIP
 	six := fromGuest(80, 1004)
@@ -163,22 +163,22 @@ func falseAddresses(t *testing.T, lab FilterLab) {
 		ARP(guestMAC, guestMAC, strangeIP, peerIP), ARP(guestMAC, "fa:16:3e:00:00:99", guestIP, peerIP), ARP("fa:16:3e:00:00:99", guestMAC, guestIP, peerIP))
 	// Its own link-local address it may use, and advertise.
 	six.Source, advertise.Payload = guestLLA, guestLLA.AsSlice()
-	reaches(t, g.guest, g.peer, six, advertise)
+	delivers(t, g.guest, g.peer, six, advertise)
 }
 
 func guestsAsk(t *testing.T, lab FilterLab) {
 	g := newGuarded(t, lab, "br1", anyOut, driver.Rule{Direction: driver.Egress, IPv6: true})
 	discover := Packet{SourceMAC: guestMAC, DestinationMAC: broadcast, Source: netip.IPv4Unspecified(), Destination: netip.MustParseAddr("255.255.255.255"), Protocol: UDP, SourcePort: 68, Port: 67, Payload: []byte("who am I")}
-	reaches(t, g.guest, g.peer, discover)
+	delivers(t, g.guest, g.peer, discover)
 	offer := Packet{SourceMAC: peerMAC, DestinationMAC: guestMAC, Source: peerIP, Destination: guestIP, Protocol: UDP, SourcePort: 67, Port: 68, Payload: []byte("you are you")}
-	reaches(t, g.peer, g.guest, offer)
+	delivers(t, g.peer, g.guest, offer)
 	false4 := Packet{SourceMAC: guestMAC, DestinationMAC: peerMAC, Source: guestIP, Destination: peerIP, Protocol: UDP, SourcePort: 67, Port: 68}
 	false6 := Packet{SourceMAC: guestMAC, DestinationMAC: peerMAC, Source: guestLLA, Destination: peerLLA, Protocol: UDP, SourcePort: 547, Port: 546}
 	router := Packet{SourceMAC: guestMAC, DestinationMAC: "33:33:00:00:00:01", Source: guestLLA, Destination: allNodes, Protocol: ICMPv6, Type: 134, Payload: make([]byte, 8)}
 	g.dropped(t, g.guest, g.peer, false4.Frame(), false6.Frame(), router.Frame())
 	// A real router's advertisement comes in.
 	router.SourceMAC, router.Source = peerMAC, peerLLA
-	reaches(t, g.peer, g.guest, router)
+	delivers(t, g.peer, g.guest, router)
 }
 
 func remotes(t *testing.T, lab FilterLab) {
@@ -193,27 +193,27 @@ func remotes(t *testing.T, lab FilterLab) {
 	}
 	g := newGuarded(t, lab, "br1", of(80, netip.PrefixFrom(peerIP, 32)), of(81), of(82, netip.PrefixFrom(strangeIP, 32)),
 		of(83, netip.MustParsePrefix("0.0.0.0/0")), of(84, many...), of(85, netip.MustParsePrefix("172.24.17.0/24"), netip.MustParsePrefix("172.24.17.0/28")))
-	reaches(t, g.peer, g.guest, toGuest(80, 1001), toGuest(83, 1001), toGuest(84, 1001), toGuest(85, 1001))
+	delivers(t, g.peer, g.guest, toGuest(80, 1001), toGuest(83, 1001), toGuest(84, 1001), toGuest(85, 1001))
 	g.dropped(t, g.peer, g.guest, toGuest(81, 1001).Frame(), toGuest(82, 1001).Frame())
 	other := toGuest(80, 1002)
 	other.Source = strangeIP
 	g.dropped(t, g.peer, g.guest, other.Frame())
 	// A group's new member is let in by the next Apply.
 	g.apply(t, lab.Filters(), of(80, netip.PrefixFrom(peerIP, 32), netip.PrefixFrom(strangeIP, 32)))
-	reaches(t, g.peer, g.guest, other)
+	delivers(t, g.peer, g.guest, other)
 }
 
 // open makes a TCP connection to the guest's port and returns a packet of it in each direction.
 func (g *guarded) open(t *testing.T, port, from uint16) (in, out Packet) {
 	t.Helper()
 	syn := toGuest(port, from)
-	reaches(t, g.peer, g.guest, syn)
+	delivers(t, g.peer, g.guest, syn)
 	answer := syn.reply(SYN | ACK)
 	answer.Sequence = 7000
-	reaches(t, g.guest, g.peer, answer)
+	delivers(t, g.guest, g.peer, answer)
 	in, out = answer.reply(ACK), syn.reply(ACK)
 	out.Sequence = 7001
-	reaches(t, g.peer, g.guest, in)
+	delivers(t, g.peer, g.guest, in)
 	return in, out
 }
 
@@ -222,13 +222,13 @@ func updateKeeps(t *testing.T, lab FilterLab) {
 	in, out := g.open(t, 80, 1001)
 	for i := range 3 {
 		g.apply(t, lab.Filters(), tcpIn(80), tcpIn(uint16(5000+i)))
-		reaches(t, g.guest, g.peer, out)
-		reaches(t, g.peer, g.guest, in)
+		delivers(t, g.guest, g.peer, out)
+		delivers(t, g.peer, g.guest, in)
 	}
 	// The same port by a rule of another shape is still allowed.
 	g.apply(t, lab.Filters(), driver.Rule{Direction: driver.Ingress, Remotes: []netip.Prefix{netip.PrefixFrom(peerIP, 32)}})
-	reaches(t, g.guest, g.peer, out)
-	reaches(t, g.peer, g.guest, in)
+	delivers(t, g.guest, g.peer, out)
+	delivers(t, g.peer, g.guest, in)
 }
 
 func removalCuts(t *testing.T, lab FilterLab) {
@@ -239,12 +239,12 @@ func removalCuts(t *testing.T, lab FilterLab) {
 	g.apply(t, lab.Filters(), tcpIn(80), anyOut)
 	g.dropped(t, g.guest, g.peer, cutOut.Frame())
 	g.dropped(t, g.peer, g.guest, cutIn.Frame())
-	reaches(t, g.guest, g.peer, keptOut)
-	reaches(t, g.peer, g.guest, keptIn)
+	delivers(t, g.guest, g.peer, keptOut)
+	delivers(t, g.peer, g.guest, keptIn)
 	// The rule comes back, and so does what it allowed.
 	g.apply(t, lab.Filters(), tcpIn(80), tcpIn(22), anyOut)
-	reaches(t, g.peer, g.guest, cutIn)
-	reaches(t, g.guest, g.peer, cutOut)
+	delivers(t, g.peer, g.guest, cutIn)
+	delivers(t, g.guest, g.peer, cutOut)
 }
 
 func bridgesApart(t *testing.T, lab FilterLab) {
@@ -256,10 +256,10 @@ func bridgesApart(t *testing.T, lab FilterLab) {
 	in := toGuest(80, 1001)
 	in.Flags = ACK
 	two.dropped(t, two.peer, two.guest, in.Frame())
-	reaches(t, one.guest, one.peer, out)
+	delivers(t, one.guest, one.peer, out)
 	// What becomes of one bridge is nothing to the other.
 	require.NoError(t, lab.Filters().Remove(t.Context(), two.portID()))
-	reaches(t, one.guest, one.peer, out)
+	delivers(t, one.guest, one.peer, out)
 	one.dropped(t, one.peer, one.guest, toGuest(81, 1001).Frame())
 }
 
@@ -267,12 +267,12 @@ func unguardedPass(t *testing.T, lab FilterLab) {
 	g := newGuarded(t, lab, "br1")
 	other := lab.Plug(t, "br1", "otherbr1")
 	p := Packet{SourceMAC: peerMAC, DestinationMAC: "fa:16:3e:00:00:04", Source: peerIP, Destination: strangeIP, Protocol: TCP, SourcePort: 1001, Port: 80, Flags: SYN}
-	reaches(t, g.peer, other, p)
+	delivers(t, g.peer, other, p)
 	offer := Packet{SourceMAC: peerMAC, DestinationMAC: broadcast, Source: peerIP, Destination: netip.MustParseAddr("255.255.255.255"), Protocol: UDP, SourcePort: 67, Port: 68}
-	reaches(t, g.peer, other, offer)
+	delivers(t, g.peer, other, offer)
 	p.Flags = ACK
 	p.SourcePort = 1002
-	reaches(t, g.peer, other, p)
+	delivers(t, g.peer, other, p)
 }
 
 func restartFinds(t *testing.T, lab FilterLab) {
@@ -283,12 +283,12 @@ func restartFinds(t *testing.T, lab FilterLab) {
 	require.NoError(t, err)
 	require.Equal(t, []string{g.portID()}, ids)
 	g.apply(t, filters, tcpIn(80))
-	reaches(t, g.guest, g.peer, out)
-	reaches(t, g.peer, g.guest, in)
+	delivers(t, g.guest, g.peer, out)
+	delivers(t, g.peer, g.guest, in)
 	g.dropped(t, g.peer, g.guest, toGuest(81, 1001).Frame())
 	g.apply(t, filters, tcpIn(81))
 	g.dropped(t, g.peer, g.guest, toGuest(80, 1002).Frame(), in.Frame())
-	reaches(t, g.peer, g.guest, toGuest(81, 1003))
+	delivers(t, g.peer, g.guest, toGuest(81, 1003))
 }
 
 func removeTwice(t *testing.T, lab FilterLab) {
@@ -302,7 +302,7 @@ func removeTwice(t *testing.T, lab FilterLab) {
 	require.NoError(t, lab.Filters().Remove(t.Context(), "never-seen"))
 	// Again it can be guarded as if it had never been.
 	g.apply(t, lab.Filters(), tcpIn(81))
-	reaches(t, g.peer, g.guest, toGuest(81, 1001))
+	delivers(t, g.peer, g.guest, toGuest(81, 1001))
 	g.dropped(t, g.peer, g.guest, toGuest(80, 1001).Frame())
 }
 
@@ -330,7 +330,7 @@ func badFilter(t *testing.T, lab FilterLab) {
 		spoil(&want)
 		require.Error(t, lab.Filters().Apply(t.Context(), want), name)
 	}
-	reaches(t, g.peer, g.guest, toGuest(80, 1001))
+	delivers(t, g.peer, g.guest, toGuest(80, 1001))
 	g.dropped(t, g.peer, g.guest, toGuest(81, 1001).Frame())
 }
 
@@ -343,7 +343,7 @@ func twoGuests(t *testing.T, lab FilterLab) {
 	}}
 	require.NoError(t, lab.Filters().Apply(t.Context(), other))
 	// Both have to agree: one to send, the other to receive.
-	reaches(t, second, g.guest, toGuest(80, 1001))
+	delivers(t, second, g.guest, toGuest(80, 1001))
 	ping := Packet{SourceMAC: peerMAC, DestinationMAC: guestMAC, Source: peerIP, Destination: guestIP, Protocol: ICMP, Type: 8, SourcePort: 1}
 	g.dropped(t, second, g.guest, toGuest(81, 1001).Frame(), toGuest(82, 1001).Frame(), ping.Frame())
 	ids, err := lab.Filters().List(t.Context())

@@ -10,7 +10,7 @@ import (
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/drivertest"
-	"github.com/kintoun/kintoun/network/internal/labnet"
+	"github.com/kintoun/kintoun/network/internal/portlab"
 	"github.com/kintoun/kintoun/network/nftfilter"
 )
 
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
 func TestConformance(t *testing.T) {
 	labtest.Require(t)
 	drivertest.TestFilters(t, func(t *testing.T) drivertest.FilterLab {
-		return labnet.NewFilterLab(t, func(namespace string) driver.Filters {
+		return portlab.NewFilterLab(t, func(namespace string) driver.Filters {
 			return nftfilter.New(&nftfilter.Options{Namespace: namespace})
 		})
 	})

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package labnet makes hosts and stations of real devices for the conformance suites of package drivertest: network
+// Package portlab makes hosts and stations of real devices for the conformance suites of package drivertest: network
 // namespaces inside a lab (internal/lab), joined by a bridge where tunnels need one. It is only for tests.
-package labnet
+package portlab
 
 import (
 	"fmt"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package labnet
+package portlab
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package labnet
+package portlab
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ type Station struct {
 	frames            chan []byte
 }
 
-var _ drivertest.TalkingStation = (*Station)(nil)
+var _ drivertest.TalkingGuest = (*Station)(nil)
 
 // queue is how many frames a station holds for a test that does not look.
 const queue = 4096
@@ -149,7 +149,7 @@ func (s *Station) Serve(t testing.TB, port uint16) {
 }
 
 // Dial connects.
-func (s *Station) Dial(dst netip.AddrPort) (drivertest.Conn, error) {
+func (s *Station) Dial(dst netip.AddrPort) (drivertest.GuestConn, error) {
 	var conn net.Conn
 	err := netns.Do(s.namespace, func() error {
 		var err error

@@ -1,6 +1,6 @@
 //go:build linux
 
-package labnet
+package portlab
 
 import (
 	"net/netip"
@@ -60,7 +60,7 @@ func (l *FabricLab) Namespace(t testing.TB, _ int) string { return Namespace(t) 
 func (l *FabricLab) MTU() int { return l.mtu }
 
 // Attach stands in the port's namespace, or behind its tap.
-func (l *FabricLab) Attach(t testing.TB, host int, port driver.Port, addresses ...netip.Prefix) drivertest.TalkingStation {
+func (l *FabricLab) Attach(t testing.TB, host int, port driver.Port, addresses ...netip.Prefix) drivertest.TalkingGuest {
 	t.Helper()
 	if port.Endpoint.Namespace != "" {
 		return NewStation(t, port.Endpoint.Namespace, port.Endpoint.Device, addresses...)

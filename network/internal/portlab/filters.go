@@ -1,6 +1,6 @@
 //go:build linux
 
-package labnet
+package portlab
 
 import (
 	"testing"
@@ -38,7 +38,7 @@ func (l *FilterLab) Restart() driver.Filters {
 }
 
 // Plug makes a veth pair between the bridge and a station.
-func (l *FilterLab) Plug(t testing.TB, bridge, device string) drivertest.Station {
+func (l *FilterLab) Plug(t testing.TB, bridge, device string) drivertest.Guest {
 	t.Helper()
 	station := Namespace(t)
 	ns, err := vnetns.GetFromName(station)
