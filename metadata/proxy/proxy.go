@@ -30,17 +30,18 @@ import (
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/metadata"
 	"golang.org/x/sys/unix"
 )
 
 var (
-	// ErrInvalid is a wish without an identifier or an address to listen on.
+	// ErrInvalid is a wish without an identifier or an address to listen on, or a secret that is too short.
 	ErrInvalid = fault.ErrInvalid
 	// ErrUnavailable is a proxy that was closed.
 	ErrUnavailable = fault.ErrUnavailable
 )
 
-// Address is where servers ask.
+// address is where servers ask.
 var address = netip.MustParseAddr("169.254.169.254")
 
 // Want is what to listen on in one namespace.
@@ -95,6 +96,9 @@ type Proxy struct {
 // New returns a proxy that passes requests on through upstream, signed with secret. For a service in the same process
 // upstream is [InProcess]; for others it is an [http.Transport].
 func New(upstream http.RoundTripper, secret []byte, options *Options) (*Proxy, error) {
+	if len(secret) < metadata.SecretLength {
+		return nil, fault.Wrap(ErrInvalid, "the metadata secret has %d bytes, fewer than %d", len(secret), metadata.SecretLength)
+	}
 	var o Options
 	if options != nil {
 		o = *options
