@@ -71,6 +71,9 @@ func Any(conditions ...Condition) Condition {
 	return c
 }
 
+// Not holds where the condition does not.
+func Not(condition Condition) Condition { return Condition{operator: "NOT", values: []any{condition}} }
+
 func likePattern(text string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 }
@@ -78,6 +81,10 @@ func likePattern(text string) string {
 func (t *Table[T]) condition(c Condition) (string, []any, error) {
 	if c.operator == "OR" {
 		return t.anyOf(c)
+	}
+	if c.operator == "NOT" {
+		inner, args, err := t.condition(c.values[0].(Condition))
+		return "NOT COALESCE(" + inner + ", FALSE)", args, err
 	}
 	if !t.knows(c.column) {
 		return "", nil, fmt.Errorf("%s cannot be filtered by %q: %w", t.kind, c.column, fault.ErrInvalid)
