@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -57,7 +58,7 @@ func (p *plan) setSysctls() error {
 // setAddresses gives every leg its addresses, in order, and takes away others. Connections through a floating IP
 // that is taken away, or that was given to another server (moved), end with it.
 func (p *plan) setAddresses(h *netlink.Handle, devices map[string]netlink.Link, moved []netip.Addr) error {
-	have, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	have, err := hostnet.Addresses(h, nil)
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -67,7 +68,7 @@ func (p *plan) setAddresses(h *netlink.Handle, devices map[string]netlink.Link, 
 	}
 	present := make(map[place]bool, len(have))
 	for _, a := range have {
-		if prefix, ok := toPrefix(a.IPNet); ok && !prefix.Addr().IsLinkLocalUnicast() {
+		if prefix, ok := hostnet.ToPrefix(a.IPNet); ok && (prefix.Addr().Is4() || !prefix.Addr().IsLinkLocalUnicast()) {
 			present[place{a.LinkIndex, prefix}] = true
 		}
 	}
@@ -118,23 +119,12 @@ func (p *plan) setAddresses(h *netlink.Handle, devices map[string]netlink.Link, 
 	return nil
 }
 
-func toPrefix(n *net.IPNet) (netip.Prefix, bool) {
-	address, ok := netip.AddrFromSlice(n.IP)
-	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(address.Unmap(), ones), ok
-}
-
 func toAddr(prefix netip.Prefix) *netlink.Addr {
-	a := &netlink.Addr{IPNet: toIPNet(prefix)}
+	a := &netlink.Addr{IPNet: hostnet.ToIPNet(prefix)}
 	if prefix.Addr().Is6() {
 		a.Flags = unix.IFA_F_NODAD
 	}
 	return a
-}
-
-func toIPNet(prefix netip.Prefix) *net.IPNet {
-	bits := prefix.Addr().BitLen()
-	return &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), bits)}
 }
 
 // translated matches the connections that were translated to or from given external addresses.
@@ -155,7 +145,10 @@ func forget(h *netlink.Handle, external []netip.Addr) error {
 	for _, a := range external {
 		match[a] = true
 	}
-	if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, match); err != nil {
+	_, err := hostnet.Read(func() (uint, error) {
+		return h.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, match)
+	})
+	if err != nil {
 		return fmt.Errorf("end connections of %v: %w", external, err)
 	}
 	return nil
@@ -170,12 +163,14 @@ func (p *plan) setRoutes(h *netlink.Handle, devices map[string]netlink.Link) []e
 	have := make(map[netip.Prefix]netlink.Route)
 	filter := &netlink.Route{Protocol: unix.RTPROT_STATIC, Table: unix.RT_TABLE_MAIN}
 	for _, family := range families {
-		routes, err := h.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		routes, err := hostnet.Read(func() ([]netlink.Route, error) {
+			return h.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		})
 		if err != nil {
 			return []error{fmt.Errorf("list routes: %w", err)}
 		}
 		for _, r := range routes {
-			if prefix, ok := toPrefix(r.Dst); ok {
+			if prefix, ok := hostnet.ToPrefix(r.Dst); ok {
 				have[prefix] = r
 			}
 		}
@@ -192,7 +187,7 @@ func (p *plan) setRoutes(h *netlink.Handle, devices map[string]netlink.Link) []e
 		if ok && present.Gw.Equal(r.nextHop.AsSlice()) && (r.device == "" || present.LinkIndex == devices[r.device].Attrs().Index) {
 			continue
 		}
-		add := &netlink.Route{Dst: toIPNet(destination), Gw: r.nextHop.AsSlice(), Protocol: unix.RTPROT_STATIC}
+		add := &netlink.Route{Dst: hostnet.ToIPNet(destination), Gw: r.nextHop.AsSlice(), Protocol: unix.RTPROT_STATIC}
 		if r.device != "" {
 			add.LinkIndex = devices[r.device].Attrs().Index
 			add.SetFlag(netlink.FLAG_ONLINK)

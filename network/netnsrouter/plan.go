@@ -9,6 +9,7 @@ import (
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 )
 
 // metadataAddress is where servers ask who they are.
@@ -55,16 +56,8 @@ type route struct {
 
 func invalid(format string, args ...any) error { return fault.Wrap(fault.ErrInvalid, format, args...) }
 
-// checkID refuses identifiers that could not be part of a file's name.
-func checkID(what, id string) error {
-	if id == "" || len(id) > 200 || strings.ContainsAny(id, "/\x00") {
-		return invalid("%s: %q is no identifier", what, id)
-	}
-	return nil
-}
-
 func newPlan(want driver.Router) (*plan, error) {
-	if err := checkID("router", want.ID); err != nil {
+	if err := hostnet.CheckID("router", want.ID); err != nil {
 		return nil, err
 	}
 	p := &plan{
@@ -90,7 +83,7 @@ func newPlan(want driver.Router) (*plan, error) {
 }
 
 func (p *plan) addLeg(router string, wanted driver.RouterInterface, device string) error {
-	if err := checkID("router "+router+": port", wanted.PortID); err != nil {
+	if err := hostnet.CheckID("router "+router+": port", wanted.PortID); err != nil {
 		return err
 	}
 	if _, err := net.ParseMAC(wanted.MAC); err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/kintoun/kintoun/network/driver"
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -83,36 +84,20 @@ func (d *Driver) apply(ctx context.Context, p *plan) error {
 		extra, err = p.configure()
 		return err
 	})
-	if err != nil || len(extra) == 0 {
+	if err != nil {
 		return err
 	}
 	return d.unplug(ctx, extra)
 }
 
-// unplug removes the ports of legs that are not wanted any more. A device's name holds only the
-// start of its port's identifier, so the fabric is asked for the rest.
+// unplug removes the ports of legs that are not wanted any more.
 func (d *Driver) unplug(ctx context.Context, devices []string) error {
-	ids, err := d.ports.List(ctx)
-	if err != nil {
-		return err
-	}
-	gone := make(map[string]bool, len(devices))
-	for _, device := range devices {
-		gone[device] = true
-	}
-	for _, id := range ids {
-		if gone[driver.RouterPortName(id)] || gone[driver.GatewayPortName(id)] {
-			if err := d.ports.Remove(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return hostnet.Unplug(ctx, d.ports, devices, driver.RouterPortName, driver.GatewayPortName)
 }
 
 // Remove unplugs the router's legs and deletes its namespace.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	if err := checkID("router", id); err != nil {
+	if err := hostnet.CheckID("router", id); err != nil {
 		return err
 	}
 	namespace := driver.RouterNamespace(id)
@@ -121,10 +106,8 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		if err != nil {
 			return fmt.Errorf("router %s: %w", id, err)
 		}
-		if len(devices) > 0 {
-			if err := d.unplug(ctx, devices); err != nil {
-				return fmt.Errorf("router %s: %w", id, err)
-			}
+		if err := d.unplug(ctx, devices); err != nil {
+			return fmt.Errorf("router %s: %w", id, err)
 		}
 	}
 	return netns.Delete(namespace)
@@ -136,7 +119,7 @@ func legDevices(namespace string) ([]string, error) {
 		return nil, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := hostnet.Links(h)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +156,7 @@ func (p *plan) configure() (extra []string, err error) {
 		return nil, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := hostnet.Links(h)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}

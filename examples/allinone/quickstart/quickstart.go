@@ -110,6 +110,11 @@ func (r *run) upload(ctx context.Context, note func(string)) (string, error) {
 		o := object{"container_format": part.format, "disk_format": part.format, "visibility": "public"}
 		if part.format == "ami" {
 			o["kernel_id"], o["ramdisk_id"] = ids["aki"], ids["ari"]
+			line, err := os.ReadFile(filepath.Join(r.Guest, "cmdline"))
+			if err != nil {
+				return "", err
+			}
+			o["os_command_line"] = strings.TrimSpace(string(line))
 		}
 		image, err := ensure(ctx, r.admin.image, images, part.name, o)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/kintoun/kintoun/network/driver"
+	"github.com/kintoun/kintoun/network/internal/hostnet"
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -126,7 +127,7 @@ func (f *Fabric) Remove(_ context.Context, id string) error {
 
 // List names the ports that are plugged in.
 func (f *Fabric) List(context.Context) ([]string, error) {
-	links, err := netlink.LinkList()
+	links, err := links()
 	if err != nil {
 		return nil, err
 	}
@@ -139,18 +140,9 @@ func (f *Fabric) List(context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// Clear deletes every namespace, bridge and port: the end of a test.
+// Clear deletes every bridge, port and namespace: the end of a test.
 func Clear() error {
-	names, err := netns.List()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := netns.Delete(name); err != nil {
-			return err
-		}
-	}
-	links, err := netlink.LinkList()
+	links, err := links()
 	if err != nil {
 		return err
 	}
@@ -160,5 +152,16 @@ func Clear() error {
 			_ = netlink.LinkDel(link)
 		}
 	}
+	names, err := netns.List()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := netns.Delete(name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+func links() ([]netlink.Link, error) { return hostnet.Read(netlink.LinkList) }

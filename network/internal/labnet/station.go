@@ -37,7 +37,12 @@ func MAC(name string) string {
 
 // Join makes a station in a network. An invalid address or gateway is none.
 func Join(ctx context.Context, ports driver.Ports, name, networkID string, address netip.Prefix, gateway netip.Addr) (*Station, error) {
-	s := &Station{Namespace: "station-" + name, MAC: MAC(name)}
+	return JoinAs(ctx, ports, name, networkID, MAC(name), address, gateway)
+}
+
+// JoinAs makes a station with a MAC address of one's choice.
+func JoinAs(ctx context.Context, ports driver.Ports, name, networkID, mac string, address netip.Prefix, gateway netip.Addr) (*Station, error) {
+	s := &Station{Namespace: "station-" + name, MAC: mac}
 	if err := netns.Create(s.Namespace); err != nil {
 		return nil, err
 	}
