@@ -144,7 +144,7 @@ func refused(t *testing.T, lab FabricLab) {
 	applyFabric(t, f, in)
 	for name, spoil := range map[string]func(*driver.Port){
 		"device": func(p *driver.Port) { p.Endpoint.Device = "a-name-that-is-too-long" },
-		"MAC":       func(p *driver.Port) { p.Endpoint.Namespace = lab.Namespace(t, 0); p.MAC = "nonsense" },
+		"MAC":    func(p *driver.Port) { p.Endpoint.Namespace = lab.Namespace(t, 0); p.MAC = "nonsense" },
 	} {
 		bad := fabricPort(lab, in, 3)
 		spoil(&bad)
