@@ -135,10 +135,10 @@ func (o *Options) check() error {
 // prepare makes the bridges, moves the underlay, and pushes the flows if the switch has none.
 func (f *Fabric) prepare(ctx context.Context) error {
 	if err := f.ensureBridges(ctx); err != nil {
-		return fmt.Errorf("Open vSwitch's bridges: %w", err)
+		return fmt.Errorf("bridges of Open vSwitch: %w", err)
 	}
 	if err := f.ensureUnderlay(ctx); err != nil {
-		return fmt.Errorf("tunnels' underlay: %w", err)
+		return fmt.Errorf("underlay of the tunnels: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
