@@ -433,3 +433,50 @@ func testRouterInvalid(t *testing.T, h RouterHost) {
 	require.NoError(t, err)
 	require.Empty(t, ids)
 }
+
+// BenchmarkRouters measures a router with one inner leg, a gateway and a floating IP: made, applied again as it is, with a floating
+// IP exchanged, and removed. Creation and removal are measured together with the fabric's ports.
+func BenchmarkRouters(b *testing.B, factory func(t testing.TB) RouterHost) {
+	router := func(n int) driver.Router {
+		name := fmt.Sprintf("bench%06d", n)
+		want := outerRouter(name, 11)
+		want.MetadataPort = 9697
+		want.FloatingIPs = []driver.FloatingIP{floating("10.0.0.50", "172.24.17.2")}
+		// The identifiers' beginnings make the devices' names.
+		want.Interfaces[0].PortID, want.Gateway.PortID = fmt.Sprintf("%06d-in", n), fmt.Sprintf("%06d-out", n)
+		return want
+	}
+	b.Run("create", func(b *testing.B) {
+		h, n := factory(b), 0
+		for b.Loop() {
+			apply(b, h.Routers, router(n))
+			n++
+		}
+	})
+	b.Run("unchanged", func(b *testing.B) {
+		h := factory(b)
+		apply(b, h.Routers, router(0))
+		for b.Loop() {
+			apply(b, h.Routers, router(0))
+		}
+	})
+	b.Run("floating IP", func(b *testing.B) {
+		h, n := factory(b), 0
+		want := router(0)
+		for b.Loop() {
+			n++
+			want.FloatingIPs = []driver.FloatingIP{floating(fmt.Sprintf("10.0.0.%d", 50+n%2), "172.24.17.2")}
+			apply(b, h.Routers, want)
+		}
+	})
+	b.Run("remove", func(b *testing.B) {
+		h, n := factory(b), 0
+		for b.Loop() {
+			b.StopTimer()
+			apply(b, h.Routers, router(n))
+			b.StartTimer()
+			require.NoError(b, h.Routers.Remove(b.Context(), router(n).ID))
+			n++
+		}
+	})
+}

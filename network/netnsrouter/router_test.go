@@ -74,3 +74,8 @@ func TestConformance(t *testing.T) {
 	labtest.Require(t)
 	drivertest.TestRouters(t, host)
 }
+
+func BenchmarkRouters(b *testing.B) {
+	labtest.Require(b)
+	drivertest.BenchmarkRouters(b, host)
+}
