@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/kintoun/kintoun/internal/lab"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/network/driver"
@@ -20,7 +21,10 @@ import (
 	"github.com/kintoun/kintoun/network/internal/labnet"
 	"github.com/kintoun/kintoun/network/netnsrouter"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	vnetns "github.com/vishvananda/netns"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -90,6 +94,63 @@ func host(t testing.TB) drivertest.RouterHost {
 func TestConformance(t *testing.T) {
 	labtest.Require(t)
 	drivertest.TestRouters(t, host)
+}
+
+// What is as wanted is left alone: the kernel tells of no change, and the rules stay the same ones.
+func TestAppliedAgainNothingChanges(t *testing.T) {
+	h := host(t)
+	want := victimRouter(0)
+	want.Gateway.Addresses = append(want.Gateway.Addresses, netip.MustParsePrefix("fd00:0:0:1::2/64"))
+	want.Gateway.NextHops = append(want.Gateway.NextHops, netip.MustParseAddr("fd00:0:0:1::1"))
+	want.Interfaces[0].Addresses = append(want.Interfaces[0].Addresses, netip.MustParsePrefix("fd00:0:0:2::1/64"))
+	want.Routes = []driver.Route{{Destination: netip.MustParsePrefix("192.168.77.0/24"), NextHop: netip.MustParseAddr("172.24.17.9")}}
+	require.NoError(t, h.Routers.Apply(t.Context(), want))
+
+	namespace := driver.RouterNamespace(want.ID)
+	ns, err := vnetns.GetFromName(namespace)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, ns.Close()) }()
+	done := make(chan struct{})
+	defer close(done)
+	routes := make(chan netlink.RouteUpdate, 100)
+	require.NoError(t, netlink.RouteSubscribeWithOptions(routes, done, netlink.RouteSubscribeOptions{Namespace: &ns}))
+	addresses := make(chan netlink.AddrUpdate, 100)
+	require.NoError(t, netlink.AddrSubscribeWithOptions(addresses, done, netlink.AddrSubscribeOptions{Namespace: &ns}))
+	before := handles(t, ns)
+	require.NotEmpty(t, before)
+	require.NoError(t, h.Restarted(t).Apply(t.Context(), want))
+	require.Equal(t, before, handles(t, ns))
+
+	// Then a change: its news are the first.
+	want.Routes = nil
+	want.Gateway.NextHops = nil
+	require.NoError(t, h.Routers.Apply(t.Context(), want))
+	gone := map[string]bool{}
+	for range 3 {
+		u := <-routes
+		require.EqualValues(t, unix.RTM_DELROUTE, u.Type, "%v", u.Route)
+		gone[u.Dst.String()] = true
+	}
+	require.Equal(t, map[string]bool{"192.168.77.0/24": true, "0.0.0.0/0": true, "::/0": true}, gone)
+	require.Empty(t, addresses)
+}
+
+// handles are the identifiers of the rules in a namespace: a rule that is replaced gets another.
+func handles(t *testing.T, ns vnetns.NsHandle) []uint64 {
+	t.Helper()
+	conn, err := nftables.New(nftables.WithNetNSFd(int(ns)))
+	require.NoError(t, err)
+	chains, err := conn.ListChains()
+	require.NoError(t, err)
+	var all []uint64
+	for _, chain := range chains {
+		rules, err := conn.GetRules(chain.Table, chain)
+		require.NoError(t, err)
+		for _, rule := range rules {
+			all = append(all, rule.Handle)
+		}
+	}
+	return all
 }
 
 // victimVariable makes this test's program one that applies routers until it is killed.
