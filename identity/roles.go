@@ -96,18 +96,21 @@ func implicationKey(i *implication) string { return i.Prior + "/" + i.Implied }
 // Imply says that who has the role prior has the role implied too. It may be so already.
 func (s *Service) Imply(ctx context.Context, prior, implied string) error {
 	return s.update(ctx, func(tx *record.Tx) error {
-		for _, id := range []string{prior, implied} {
-			r, err := get(tx, s.roles, "role", id)
-			if err != nil {
-				return err
-			}
-			// As in Keystone: admin is never given by the back door, nor by another domain's role.
-			if id == implied && r.Name == RoleAdmin {
-				return fault.Wrap(ErrForbidden, "Invalid implied role: %s may not be implied.", r.Name)
-			}
+		from, err := get(tx, s.roles, "role", prior)
+		if err != nil {
+			return err
 		}
-		if prior == implied {
+		to, err := get(tx, s.roles, "role", implied)
+		if err != nil {
+			return err
+		}
+		switch {
+		case prior == implied:
 			return fault.Wrap(ErrInvalid, "A role cannot imply itself.")
+		case to.Name == RoleAdmin: // which is never given by the back door
+			return fault.Wrap(ErrForbidden, "Invalid implied role: %s may not be implied.", to.Name)
+		case from.DomainID == "" && to.DomainID != "":
+			return fault.Wrap(ErrForbidden, "Invalid implied role: a global role cannot imply a domain's.")
 		}
 		if _, err := s.implications.Get(tx, prior+"/"+implied); !isNotFound(err) {
 			return err

@@ -163,19 +163,28 @@ func (h *handler) createEndpoint(w http.ResponseWriter, r *http.Request, _ *iden
 	if err := readEndpoint(b, &spec); err != nil {
 		return err
 	}
-	// A region that is named the old way, as "region", comes into being by it.
-	if _, modern := b.fields["region_id"]; !modern && spec.RegionID != "" {
-		if _, err := h.service.Region(r.Context(), spec.RegionID); wire.Status(err) == http.StatusNotFound {
-			if _, err := h.service.CreateRegion(r.Context(), identity.Region{ID: spec.RegionID}); err != nil {
-				return err
-			}
-		}
+	if err := h.ensureRegion(r, b); err != nil {
+		return err
 	}
 	e, err := h.service.CreateEndpoint(r.Context(), spec)
 	if err != nil {
 		return err
 	}
 	return wire.JSON(w, http.StatusCreated, object{"endpoint": h.endpoint(r, e)})
+}
+
+// ensureRegion creates a region that is named the old way, as "region": it comes into being by being named.
+func (h *handler) ensureRegion(r *http.Request, b *body) error {
+	var id string
+	b.optional("region", &id)
+	if b.err != nil || id == "" {
+		return b.err
+	}
+	if _, err := h.service.Region(r.Context(), id); wire.Status(err) != http.StatusNotFound {
+		return err
+	}
+	_, err := h.service.CreateRegion(r.Context(), identity.Region{ID: id})
+	return err
 }
 
 func (h *handler) showEndpoint(w http.ResponseWriter, r *http.Request, _ *identity.Caller) error {
@@ -192,6 +201,12 @@ func (h *handler) updateEndpoint(w http.ResponseWriter, r *http.Request, _ *iden
 		return err
 	}
 	b.same(r.PathValue("id"))
+	if err := readEndpoint(b, &identity.EndpointSpec{}); err != nil {
+		return err
+	}
+	if err := h.ensureRegion(r, b); err != nil {
+		return err
+	}
 	e, err := h.service.UpdateEndpoint(r.Context(), r.PathValue("id"), func(e *identity.EndpointSpec) error { return readEndpoint(b, e) })
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func (h *handler) routes() []wire.Route {
 	for _, group := range [][]wire.Route{
 		h.discoveryRoutes(), h.tokenRoutes(), h.projectRoutes(), h.domainRoutes(), h.userRoutes(), h.groupRoutes(),
 		h.roleRoutes(), h.assignmentRoutes(), h.catalogRoutes(), h.credentialRoutes(), h.trustRoutes(),
-		h.appCredRoutes(), h.documentRoutes(),
+		h.appCredRoutes(), h.documentRoutes(), h.configRoutes(),
 	} {
 		all = append(all, group...)
 	}
