@@ -13,19 +13,21 @@ import (
 const configKind = "domain configuration"
 
 // defaults are what a domain without a configuration has.
-var defaults = map[string]object{
-	"identity": {"driver": "sql", "list_limit": nil},
-	"ldap":     {"url": "ldap://localhost", "user_tree_dn": nil},
+func defaults() map[string]object {
+	return map[string]object{
+		"identity": {"driver": "sql", "list_limit": nil},
+		"ldap":     {"url": "ldap://localhost", "user_tree_dn": nil},
+	}
 }
 
 func (h *handler) configRoutes() []wire.Route {
 	all := []wire.Route{
 		admin(http.MethodGet, "/domains/config/default", "get_domain_config_default", func(w http.ResponseWriter, _ *http.Request, _ *identity.Caller) error {
-			return wire.JSON(w, http.StatusOK, object{"config": defaults})
+			return wire.JSON(w, http.StatusOK, object{"config": defaults()})
 		}),
 		admin(http.MethodPut, "/domains/{id}/config", "create_domain_config", h.createConfig),
 	}
-	for group, options := range defaults {
+	for group, options := range defaults() {
 		all = append(all,
 			admin(http.MethodGet, "/domains/config/"+group+"/default", "get_domain_config_default", func(w http.ResponseWriter, _ *http.Request, _ *identity.Caller) error {
 				return wire.JSON(w, http.StatusOK, object{"config": object{group: options}})
@@ -68,7 +70,7 @@ func readConfig(r *http.Request) (map[string]any, error) {
 		return nil, fault.Wrap(identity.ErrInvalid, "No options specified")
 	}
 	for group, options := range b.Config {
-		if _, known := defaults[group]; !known {
+		if _, known := defaults()[group]; !known {
 			return nil, fault.Wrap(identity.ErrForbidden, "Invalid domain specific configuration: group %s is not supported", group)
 		}
 		if wanted := r.PathValue("group"); wanted != "" && wanted != group {

@@ -16,15 +16,17 @@ type collection struct {
 	required []string
 }
 
-var collections = []collection{
-	{path: "/policies", one: "policy", many: "policies", required: []string{"blob", "type"}},
-	{path: "/OS-EP-FILTER/endpoint_groups", one: "endpoint_group", many: "endpoint_groups", required: []string{"name", "filters"}},
-	{path: "/OS-OAUTH1/consumers", one: "consumer", many: "consumers"},
+func collections() []collection {
+	return []collection{
+		{path: "/policies", one: "policy", many: "policies", required: []string{"blob", "type"}},
+		{path: "/OS-EP-FILTER/endpoint_groups", one: "endpoint_group", many: "endpoint_groups", required: []string{"name", "filters"}},
+		{path: "/OS-OAUTH1/consumers", one: "consumer", many: "consumers"},
+	}
 }
 
 func (h *handler) documentRoutes() []wire.Route {
 	var all []wire.Route
-	for _, c := range collections {
+	for _, c := range collections() {
 		all = append(all,
 			admin(http.MethodGet, c.path, "list_"+c.many, func(w http.ResponseWriter, r *http.Request, _ *identity.Caller) error {
 				return h.listDocuments(w, r, c)
@@ -111,16 +113,18 @@ func (h *handler) updateDocument(w http.ResponseWriter, r *http.Request, c colle
 }
 
 // limits are created several at once.
-var limits = []collection{
-	{path: "/registered_limits", one: "registered_limit", many: "registered_limits", required: []string{"service_id", "resource_name", "default_limit"}},
-	{path: "/limits", one: "limit", many: "limits", required: []string{"service_id", "resource_name", "resource_limit"}},
+func limits() []collection {
+	return []collection{
+		{path: "/registered_limits", one: "registered_limit", many: "registered_limits", required: []string{"service_id", "resource_name", "default_limit"}},
+		{path: "/limits", one: "limit", many: "limits", required: []string{"service_id", "resource_name", "resource_limit"}},
+	}
 }
 
 func (h *handler) limitRoutes() []wire.Route {
 	all := []wire.Route{route(http.MethodGet, "/limits/model", func(w http.ResponseWriter, _ *http.Request, _ *identity.Caller) error {
 		return wire.JSON(w, http.StatusOK, object{"model": object{"name": "flat", "description": "Limit enforcement and validation does not take project hierarchy into consideration."}})
 	})}
-	for _, c := range limits {
+	for _, c := range limits() {
 		all = append(all,
 			route(http.MethodGet, c.path, func(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error {
 				return h.listLimits(w, r, caller, c)
