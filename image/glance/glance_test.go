@@ -51,7 +51,7 @@ func newServer(t testing.TB, options *image.Options) *httptest.Server {
 	require.NoError(t, err)
 	service, err := image.New(context.Background(), db, store, options)
 	require.NoError(t, err)
-	server := httptest.NewServer(glance.Handler(service, glance.Options{Auth: tokens{}, AuthURL: "http://127.0.0.1:5000/v3"}))
+	server := httptest.NewServer(glance.Handler(service, tokens{}, &glance.Options{AuthURL: "http://127.0.0.1:5000/v3"}))
 	t.Cleanup(server.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return server
