@@ -12,7 +12,7 @@ func (c *Cloud) serve(ctx context.Context) error {
 	o := &c.options
 	authURL := o.URL(Identity)
 	c.listenAndServe(ctx, Identity, keystone.Handler(c.identity, &keystone.Options{PublicURL: authURL, Log: o.Log}))
-	images := glance.Options{Auth: c.identity, AuthURL: authURL, PublicURL: o.URL(Image), Log: o.Log}
-	c.listenAndServe(ctx, Image, glance.Handler(c.image, images))
+	images := &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Log: o.Log}
+	c.listenAndServe(ctx, Image, glance.Handler(c.image, c.identity, images))
 	return nil
 }
