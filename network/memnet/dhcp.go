@@ -2,13 +2,13 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
 )
 
@@ -79,7 +79,7 @@ func (d *DHCPServers) Apply(ctx context.Context, want driver.DHCPServer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return errors.New("the driver is closed")
+		return fault.Wrap(fault.ErrUnavailable, "the driver is closed")
 	}
 	want.Addresses = slices.Clone(want.Addresses)
 	want.Subnets = slices.Clone(want.Subnets)
@@ -146,7 +146,7 @@ func (d *DHCPServers) Close() error {
 
 func checkDHCP(want driver.DHCPServer) error {
 	bad := func(what string) error {
-		return fmt.Errorf("DHCP server of network %q: %s: %w", want.NetworkID, what, errBad)
+		return fmt.Errorf("DHCP server of network %q: %s: %w", want.NetworkID, what, fault.ErrInvalid)
 	}
 	if checkID("network", want.NetworkID) != nil || checkID("port", want.PortID) != nil {
 		return bad("identifier")

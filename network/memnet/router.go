@@ -2,7 +2,6 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
 )
 
@@ -195,12 +195,10 @@ func clone(want driver.Router) driver.Router {
 	return want
 }
 
-var errBad = errors.New("invalid")
-
 // checkID refuses what could not be part of a file's name, as real drivers do.
 func checkID(what, id string) error {
 	if id == "" || strings.ContainsAny(id, "/\x00") {
-		return fmt.Errorf("%s %q: %w", what, id, errBad)
+		return fmt.Errorf("%s %q: %w", what, id, fault.ErrInvalid)
 	}
 	return nil
 }
@@ -213,25 +211,25 @@ func checkRouter(want driver.Router) error {
 	for _, leg := range legs(want) {
 		_, err := net.ParseMAC(leg.MAC)
 		if err != nil || checkID("port", leg.PortID) != nil || seen[leg.device] {
-			return fmt.Errorf("router %s: port %q with MAC %q: %w", want.ID, leg.PortID, leg.MAC, errBad)
+			return fmt.Errorf("router %s: port %q with MAC %q: %w", want.ID, leg.PortID, leg.MAC, fault.ErrInvalid)
 		}
 		seen[leg.device] = true
 		for _, a := range leg.Addresses {
 			if !a.IsValid() {
-				return fmt.Errorf("router %s: port %s: address: %w", want.ID, leg.PortID, errBad)
+				return fmt.Errorf("router %s: port %s: address: %w", want.ID, leg.PortID, fault.ErrInvalid)
 			}
 		}
 	}
 	external := make(map[netip.Addr]bool)
 	for _, f := range want.FloatingIPs {
 		if want.Gateway == nil || !f.External.Is4() || !f.Internal.Is4() || external[f.External] {
-			return fmt.Errorf("router %s: floating IP %s: %w", want.ID, f.External, errBad)
+			return fmt.Errorf("router %s: floating IP %s: %w", want.ID, f.External, fault.ErrInvalid)
 		}
 		external[f.External] = true
 	}
 	for _, route := range want.Routes {
 		if !route.Destination.IsValid() || !route.NextHop.IsValid() {
-			return fmt.Errorf("router %s: route to %s: %w", want.ID, route.Destination, errBad)
+			return fmt.Errorf("router %s: route to %s: %w", want.ID, route.Destination, fault.ErrInvalid)
 		}
 	}
 	return nil

@@ -117,10 +117,10 @@ func (s *station) Listen(_ testing.TB, port uint16) { s.ports = append(s.ports, 
 
 func (s *station) Dial(_ context.Context, to netip.AddrPort) (drivertest.Conn, error) {
 	name, caller, err := s.reach(to.Addr(), to.Port())
-	return &conn{from: s, to: to, name: name, caller: caller}, err
+	return &routedConn{from: s, to: to, name: name, caller: caller}, err
 }
 
-type conn struct {
+type routedConn struct {
 	from   *station
 	to     netip.AddrPort
 	name   string
@@ -128,7 +128,7 @@ type conn struct {
 }
 
 // Ask answers for as long as the connection's packets go where its first one went.
-func (c *conn) Ask(context.Context) (string, netip.Addr, error) {
+func (c *routedConn) Ask(context.Context) (string, netip.Addr, error) {
 	name, caller, err := c.from.reach(c.to.Addr(), c.to.Port())
 	if err == nil && (name != c.name || caller != c.caller) {
 		err = errNoAnswer
@@ -136,7 +136,7 @@ func (c *conn) Ask(context.Context) (string, netip.Addr, error) {
 	return name, caller, err
 }
 
-func (c *conn) Close() error { return nil }
+func (c *routedConn) Close() error { return nil }
 
 func TestRouters(t *testing.T) {
 	drivertest.TestRouters(t, func(testing.TB) drivertest.RouterHost {
