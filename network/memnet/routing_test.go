@@ -209,14 +209,15 @@ func TestDHCPServers(t *testing.T) {
 	})
 }
 
-func TestTroubleToOrder(t *testing.T) {
+func TestRoutersAndDHCPServersFailToOrder(t *testing.T) {
 	broken := errors.New("broken")
-	routers := memnet.NewRouters(newPlugs(), &memnet.RouterOptions{Trouble: memnet.Trouble{Errors: map[string]error{"Apply a": broken, "List": broken}}})
+	routers := memnet.NewRouters(newPlugs(), &memnet.RouterOptions{Faults: []memnet.Fault{{Operation: memnet.RouterApply, ID: "a", Err: broken, Times: 1}}})
 	require.ErrorIs(t, routers.Apply(t.Context(), driver.Router{ID: "a"}), broken)
-	require.NoError(t, routers.Apply(t.Context(), driver.Router{ID: "b"}))
+	require.NoError(t, routers.Apply(t.Context(), driver.Router{ID: "a"}))
+	routers.Inject(memnet.Fault{Operation: memnet.RouterList, Err: broken})
 	_, err := routers.List(t.Context())
 	require.ErrorIs(t, err, broken)
-	slow := memnet.NewDHCPServers(newPlugs(), &memnet.DHCPOptions{Trouble: memnet.Trouble{Delay: time.Hour}})
+	slow := memnet.NewDHCPServers(newPlugs(), &memnet.DHCPOptions{Faults: []memnet.Fault{{Operation: memnet.DHCPRemove, Delay: time.Hour}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, slow.Remove(ctx, "n"), context.Canceled)

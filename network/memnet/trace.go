@@ -25,7 +25,7 @@ type Arrival struct {
 
 var (
 	metadataAddress = netip.AddrFrom4([4]byte{169, 254, 169, 254})
-	linkLocalPrefix       = netip.PrefixFrom(metadataAddress, 16).Masked()
+	linkLocalPrefix = netip.PrefixFrom(metadataAddress, 16).Masked()
 )
 
 // hopLimit is how many routers a packet passes at most (RFC 1700's default time to live).
