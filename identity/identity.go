@@ -18,5 +18,5 @@ type Role struct {
 	// DomainID is the domain that the role belongs to; empty for a global role.
 	DomainID    string
 	Description string
-	Revision    int64 `json:"-"`
+	Revision    int64 `json:",omitempty"`
 }

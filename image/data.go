@@ -39,6 +39,9 @@ func (s *Service) Upload(ctx context.Context, scope Scope, id string, r io.Reade
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)
 	defer cancel()
 	if err != nil {
+		if source.err != nil {
+			err = source.err // as it was, without the store's words around it
+		}
 		return nil, errors.Join(uploadError(id, err), s.abandonUpload(ctx, id, img.Upload.Ref))
 	}
 	return s.finishUpload(ctx, id, img.Upload.Ref, Data{
@@ -77,7 +80,7 @@ func (s *Service) beginUpload(ctx context.Context, scope Scope, id string) (*Ima
 func uploadError(id string, err error) error {
 	switch {
 	case errors.Is(err, format.ErrMismatch), errors.Is(err, format.ErrUnsafe):
-		return fmt.Errorf("image %s: %w: %w", id, ErrFormat, err)
+		return fmt.Errorf("%w: image %s: %w", ErrFormat, id, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("image %s: the image storage is full: %w", id, ErrTooLarge)
 	}
@@ -134,10 +137,20 @@ type source struct {
 	left      int64
 	got, want int64
 	tooLarge  error
+	// err is what the upload failed with, if it was not the store that did.
+	err error
 }
 
 // Read ends with the upload's own end only if all is well until there.
 func (s *source) Read(p []byte) (int, error) {
+	n, err := s.read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // the end itself, not an error about it
+		s.err = err
+	}
+	return n, err
+}
+
+func (s *source) read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	s.got += int64(n)
 	if s.left -= int64(n); s.left < 0 {

@@ -24,7 +24,7 @@ var (
 	ErrTooLarge    = fault.ErrTooLarge
 	ErrUnsupported = fault.ErrUnsupported
 	// ErrFormat is a content that is not of the image's disk format, or unsafe: an [ErrInvalid].
-	ErrFormat = fault.Wrap(fault.ErrInvalid, "the image's content was refused")
+	ErrFormat = fault.Wrap(fault.ErrInvalid, "the data was refused")
 	// ErrNoData is a request for the content of an image that has none yet: an [ErrConflict].
 	ErrNoData = fault.Wrap(fault.ErrConflict, "the image has no data")
 )

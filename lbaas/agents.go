@@ -17,7 +17,7 @@ type agentRecord struct {
 	CreatedAt    time.Time
 	StartedAt    time.Time
 	HeartbeatAt  time.Time
-	Revision     int64 `json:"-"`
+	Revision     int64
 }
 
 // AgentInfo is an agent as operators see it.

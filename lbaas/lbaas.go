@@ -102,7 +102,7 @@ type Pool struct {
 	VIPID string
 	// AgentID is the agent on whose host the balancer is, empty while none has been found.
 	AgentID  string
-	Revision int64 `json:"-"`
+	Revision int64
 
 	// MemberIDs and Monitors are filled in for whoever reads a pool.
 	MemberIDs []string      `json:"-"`
@@ -116,7 +116,7 @@ type Association struct {
 	ProjectID         string
 	Status            Status
 	StatusDescription string
-	Revision          int64 `json:"-"`
+	Revision          int64
 }
 
 // Member is a server of a pool.
@@ -129,7 +129,7 @@ type Member struct {
 	AdminStateUp      bool
 	Status            Status
 	StatusDescription string
-	Revision          int64 `json:"-"`
+	Revision          int64
 }
 
 // HealthMonitor is a way to find out whether a member answers.
@@ -142,7 +142,7 @@ type HealthMonitor struct {
 	// HTTPMethod, URLPath and ExpectedCodes are of types HTTP and HTTPS.
 	HTTPMethod, URLPath, ExpectedCodes string
 	AdminStateUp                       bool
-	Revision                           int64 `json:"-"`
+	Revision                           int64
 
 	// Pools and Status are filled in for whoever reads a monitor. It is active when it is with all of its pools.
 	Pools  []Association `json:"-"`
@@ -166,7 +166,7 @@ type VIP struct {
 	AdminStateUp      bool
 	Status            Status
 	StatusDescription string
-	Revision          int64 `json:"-"`
+	Revision          int64
 }
 
 // Persistence keeps a client with one member. Its type is SOURCE_IP, HTTP_COOKIE or APP_COOKIE.
@@ -177,7 +177,7 @@ type Stats struct {
 	PoolID                              string
 	BytesIn, BytesOut                   uint64
 	ActiveConnections, TotalConnections uint64
-	Revision                            int64 `json:"-"`
+	Revision                            int64
 }
 
 // Query says what to list. The zero Query is everything.

@@ -196,6 +196,27 @@ func (t *Table[T]) Count(tx *Tx, conditions ...Condition) (int, error) {
 	return n, rows.Scan(&n)
 }
 
+// Sum adds up a column of numbers over the records that meet all conditions.
+func (t *Table[T]) Sum(tx *Tx, column string, conditions ...Condition) (int64, error) {
+	if !t.knows(column) {
+		return 0, fmt.Errorf("%s has no column %q: %w", t.kind, column, fault.ErrInvalid)
+	}
+	where, args, err := t.where(conditions)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := tx.query("SELECT CAST(COALESCE(SUM(CAST("+column+" AS BIGINT)), 0) AS BIGINT) FROM "+t.name+clause(where), args...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	var n int64
+	if !rows.Next() {
+		return 0, errors.Join(rows.Err(), errors.New("no sum"))
+	}
+	return n, rows.Scan(&n)
+}
+
 func (t *Table[T]) where(conditions []Condition) (where []string, args []any, err error) {
 	for _, c := range conditions {
 		part, more, err := t.condition(c)

@@ -162,6 +162,12 @@ func TestListsFilterSortAndPageInTheDatabase(t *testing.T) {
 	n, err := ports.Count(store.Read(t.Context()), record.Contains("name", "n_"))
 	require.NoError(t, err)
 	require.Zero(t, n)
+	sum, err := ports.Sum(store.Read(t.Context()), "size", record.In("id", "p0", "p9"))
+	require.NoError(t, err)
+	require.EqualValues(t, 100+91, sum)
+	sum, err = ports.Sum(store.Read(t.Context()), "size", record.Eq("id", "none"))
+	require.NoError(t, err)
+	require.Zero(t, sum)
 }
 
 func TestWatchSeesEveryChangeOnceAndInOrder(t *testing.T) {

@@ -261,17 +261,14 @@ func checkLines(monitors []driver.Monitor) []string {
 		timeout = min(timeout, m.Timeout)
 	}
 	lines := []string{"timeout check " + milliseconds(max(timeout, 100*time.Millisecond))}
-	first := true
-	for _, m := range monitors {
-		if m.Type != "HTTP" && m.Type != "HTTPS" {
-			continue
-		}
-		if first {
-			lines = append(lines, "option httpchk")
-		} else {
+	http := slices.DeleteFunc(slices.Clone(monitors), func(m driver.Monitor) bool { return m.Type != "HTTP" && m.Type != "HTTPS" })
+	if len(http) > 0 {
+		lines = append(lines, "option httpchk")
+	}
+	for _, m := range http {
+		if len(http) > 1 {
 			lines = append(lines, "http-check connect default")
 		}
-		first = false
 		lines = append(lines,
 			"http-check send meth "+m.HTTPMethod+" uri "+quote(m.URLPath),
 			"http-check expect status "+strings.Join(strings.Fields(strings.ReplaceAll(m.ExpectedCodes, ",", " ")), ","))

@@ -25,9 +25,19 @@ import (
 	"github.com/kintoun/kintoun/lbaas/haproxy"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
+func TestMain(m *testing.M) {
+	os.Exit(lab.Main(func() int {
+		code := m.Run()
+		if err := goleak.Find(); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}))
+}
 
 func TestConformance(t *testing.T) {
 	drivertest.TestBalancers(t, func(t testing.TB) drivertest.Host { return newHost(t) })

@@ -41,3 +41,14 @@ func TestProbeFindsThisKernelFit(t *testing.T) {
 	labtest.Require(t)
 	require.NoError(t, bridge.Probe(t.Context()))
 }
+
+func TestAPortForANamespaceThatIsNotThereIsRefused(t *testing.T) {
+	f := newLab(t, 1).Fabric(0)
+	in := driver.Network{ID: "11111111-aaaa", Segment: 1, MTU: vxlanMTU}
+	require.NoError(t, f.Networks().Apply(t.Context(), in))
+	port := driver.Port{ID: "p", NetworkID: in.ID, MAC: "fa:16:3e:00:00:01", MTU: vxlanMTU, Endpoint: driver.Endpoint{Namespace: "nowhere", Device: "tapp"}}
+	require.Error(t, f.Ports().Apply(t.Context(), port))
+	ids, err := f.Ports().List(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, ids)
+}

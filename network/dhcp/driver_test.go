@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -24,9 +25,19 @@ import (
 	"github.com/kintoun/kintoun/network/internal/labnet"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
+func TestMain(m *testing.M) {
+	os.Exit(lab.Main(func() int {
+		code := m.Run()
+		if err := goleak.Find(); err != nil && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}))
+}
 
 func host(t testing.TB) drivertest.DHCPHost {
 	labtest.Require(t)
@@ -64,6 +75,55 @@ func host(t testing.TB) drivertest.DHCPHost {
 func TestConformance(t *testing.T) {
 	labtest.Require(t)
 	drivertest.TestDHCPServers(t, host)
+}
+
+func TestTheServerIsReachedByItsAddressesAndTheMetadatas(t *testing.T) {
+	h := host(t)
+	require.NoError(t, h.Servers.Apply(t.Context(), driver.DHCPServer{
+		NetworkID: "net", PortID: "port", MAC: "fa:16:3e:00:00:01", MTU: 1450, MetadataAddress: netip.MustParseAddr("169.254.169.254"),
+		Addresses: []netip.Prefix{netip.MustParsePrefix("172.24.17.1/24")},
+	}))
+	s, err := labnet.Join(t.Context(), labnet.New(), "a", "net", netip.MustParsePrefix("172.24.17.2/24"), netip.MustParseAddr("172.24.17.1"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, address := range []string{"172.24.17.1", "169.254.169.254"} {
+		require.NoError(t, s.Ping(ctx, netip.MustParseAddr(address)))
+	}
+}
+
+// A lease from a server beside many others, and what each of them costs in memory.
+func BenchmarkLease(b *testing.B) {
+	h := host(b)
+	const networks = 50
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for n := range networks {
+		want := driver.DHCPServer{
+			NetworkID: fmt.Sprintf("net-%d", n), PortID: fmt.Sprintf("%03d-port", n), MAC: labnet.MAC(fmt.Sprint(n)), MTU: 1450,
+			Addresses: []netip.Prefix{netip.MustParsePrefix("172.24.17.1/24")},
+			Subnets:   []driver.DHCPSubnet{{Prefix: netip.MustParsePrefix("172.24.17.0/24"), Gateway: netip.MustParseAddr("172.24.17.254")}},
+			Leases:    []driver.Lease{{MAC: "fa:16:3e:00:00:0a", Address: netip.MustParseAddr("172.24.17.2")}},
+		}
+		require.NoError(b, h.Servers.Apply(b.Context(), want))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	s, err := labnet.JoinAs(b.Context(), labnet.New(), "a", "net-0", "fa:16:3e:00:00:0a", netip.Prefix{}, netip.Addr{})
+	require.NoError(b, err)
+	conn, err := client{s}.open(netip.Addr{})
+	require.NoError(b, err)
+	hardware, err := net.ParseMAC(s.MAC)
+	require.NoError(b, err)
+	speaker, err := nclient4.NewWithConn(conn, hardware, nclient4.WithTimeout(500*time.Millisecond), nclient4.WithRetry(100))
+	require.NoError(b, err)
+	defer func() { require.NoError(b, speaker.Close()) }()
+	for b.Loop() {
+		_, err := speaker.Request(b.Context())
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(after.HeapInuse+after.StackInuse-before.HeapInuse-before.StackInuse)/networks, "B/network")
 }
 
 // client speaks DHCP from a station with insomniacslk/dhcp's client: as raw frames while it has no address,

@@ -143,9 +143,8 @@ func refused(t *testing.T, lab FabricLab) {
 	requireState(t, f, nil, nil)
 	applyFabric(t, f, in)
 	for name, spoil := range map[string]func(*driver.Port){
-		"namespace": func(p *driver.Port) { p.Endpoint.Namespace = "no-such-namespace" },
-		"device":    func(p *driver.Port) { p.Endpoint.Device = "a-name-that-is-too-long" },
-		"MAC":       func(p *driver.Port) { p.Endpoint.Namespace = lab.Namespace(t, 0); p.MAC = "nonsense" },
+		"device": func(p *driver.Port) { p.Endpoint.Device = "a-name-that-is-too-long" },
+		"MAC":    func(p *driver.Port) { p.Endpoint.Namespace = lab.Namespace(t, 0); p.MAC = "nonsense" },
 	} {
 		bad := fabricPort(lab, in, 3)
 		spoil(&bad)

@@ -73,6 +73,7 @@ func (p *plan) setAddresses(h *netlink.Handle, devices map[string]netlink.Link, 
 		}
 	}
 	unused := make(map[int]string)
+	var added []claim
 	for _, leg := range p.legs {
 		link := devices[leg.device]
 		if link == nil {
@@ -85,20 +86,19 @@ func (p *plan) setAddresses(h *netlink.Handle, devices map[string]netlink.Link, 
 		}
 		index := link.Attrs().Index
 		unused[index] = leg.device
-		var added []netip.Addr
 		for _, prefix := range leg.addresses {
 			at := place{index, prefix}
 			if !present[at] {
 				if err := h.AddrReplace(link, toAddr(prefix)); err != nil {
 					return fmt.Errorf("address %s on %s: %w", prefix, leg.device, err)
 				}
-				added = append(added, prefix.Addr())
+				added = append(added, claim{link, prefix.Addr()})
 			}
 			delete(present, at)
 		}
-		if err := announce(link, added); err != nil {
-			return fmt.Errorf("announce %v on %s: %w", added, leg.device, err)
-		}
+	}
+	if err := announce(added); err != nil {
+		return err
 	}
 	for at := range present {
 		if unused[at.index] == p.outer && p.outer != "" {

@@ -5,6 +5,7 @@ package nftfilter
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/kintoun/kintoun/internal/fault"
@@ -17,8 +18,9 @@ import (
 
 // callBridge has br_netfilter hand the bridge's IP packets to the IP hooks. It is set on the bridge itself and not
 // by the namespace's sysctl net.bridge.bridge-nf-call-iptables, so that the host's other bridges stay as they are.
-func (f *Filters) callBridge(name string) error {
-	return netns.Do(f.namespace, func() error {
+// It returns the bridge's MAC.
+func (f *Filters) callBridge(name string) (mac net.HardwareAddr, err error) {
+	err = netns.Do(f.namespace, func() error {
 		if err := bridgeNetfilter(); err != nil {
 			return err
 		}
@@ -42,8 +44,10 @@ func (f *Filters) callBridge(name string) error {
 		if _, err := request.Execute(unix.NETLINK_ROUTE, 0); err != nil {
 			return fmt.Errorf("bridge %s: call the IP hooks: %w", name, err)
 		}
+		mac = link.Attrs().HardwareAddr
 		return nil
 	})
+	return mac, err
 }
 
 // bridgeNetfilter says whether br_netfilter is there.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/google/nftables"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/mdlayher/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -18,7 +17,7 @@ import (
 
 // Messages and attributes of the kernel's connection tracking (linux/netfilter/nfnetlink_conntrack.h).
 const (
-	conntrackNew    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0
+	conntrackNew    = unix.NFNL_SUBSYS_CTNETLINK << 8
 	conntrackGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
 	conntrackDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
 
@@ -99,7 +98,7 @@ func (f *Filters) releaseZone(k *kernel, bridge string) error {
 	if err := f.eachFlow(zone, func(conn *netlink.Conn, fl flow) error { return fl.change(conn, conntrackDelete, 0, 0) }); err != nil {
 		return err
 	}
-	if err := k.conn.SetDeleteElements(k.zones, []nftables.SetElement{{Key: interfaceName(bridge), Val: native16(zone)}}); err != nil {
+	if err := k.dropZone(bridge, zone); err != nil {
 		return err
 	}
 	return k.conn.Flush()

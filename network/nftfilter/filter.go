@@ -8,7 +8,8 @@
 // allows it; what no rule allows it only marks. `table inet kintoun` then sees the same packet through br_netfilter, with its connection: a marked packet
 // passes as a reply or as part of a connection that was allowed before, and is dropped otherwise. Connections are
 // kept apart by bridge (a conntrack zone for each), so that two projects may use the same addresses. Ports without a
-// filter, those of routers and DHCP servers, pass freely; so does what the host itself sends or routes to a port.
+// filter, those of routers and DHCP servers, pass freely; so does what the host itself sends or routes to a port. A bridge
+// with addresses of the host's should have a MAC that stays (ours have): by it, packets for the host are known.
 //
 // Apply replaces a port's guard in one netlink transaction: no packet ever meets half of it, other ports are not
 // touched, and connections that are still allowed do not notice. Connections of the port that the new rules do not
@@ -88,17 +89,15 @@ func (f *Filters) apply(want driver.Filter, rules *plan) error {
 	if err != nil {
 		return err
 	}
-	if last != nil && *last == next {
-		return f.callBridge(want.Bridge)
+	mac, err := f.callBridge(want.Bridge)
+	if err != nil || (last != nil && *last == next) {
+		return err
 	}
 	if err := k.ensureBase(); err != nil {
 		return err
 	}
-	zone, fresh, err := k.ensureZone(want.Bridge)
+	zone, fresh, err := k.ensureZone(want.Bridge, mac)
 	if err != nil {
-		return err
-	}
-	if err := f.callBridge(want.Bridge); err != nil {
 		return err
 	}
 	// Killed between the two, the next Apply finds "pending" and goes on.

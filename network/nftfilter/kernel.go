@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
@@ -25,7 +26,7 @@ import (
 const (
 	tableName = "kintoun"
 	// version marks the base rules; another version's are replaced.
-	version = "kintoun 1"
+	version = "kintoun-1"
 
 	// Bits of a packet's mark, between the bridge's judgement and that of its connection.
 	markGuarded   = 0x01000000
@@ -52,7 +53,8 @@ type kernel struct {
 	conn         *nftables.Conn
 	ns           vnetns.NsHandle
 	bridge, inet *nftables.Table
-	zones        *nftables.Set
+	// zones gives each guarded bridge its conntrack zone; hosts are the bridges' own MACs.
+	zones, hosts *nftables.Set
 	// dispatch finds the chain for a bridge port: who it may claim to be, what it may send, what it may receive.
 	sources, senders, receivers *nftables.Set
 }
@@ -80,6 +82,7 @@ func (f *Filters) open() (*kernel, error) {
 	}
 	k.sources, k.senders, k.receivers = dispatch("sources"), dispatch("senders"), dispatch("receivers")
 	k.zones = &nftables.Set{Table: k.inet, Name: "zones", IsMap: true, KeyType: nftables.TypeIFName, DataType: typeZone}
+	k.hosts = &nftables.Set{Table: k.inet, Name: "hosts", KeyType: nftables.TypeEtherAddr}
 	return k, nil
 }
 
@@ -141,7 +144,7 @@ func (k *kernel) ensureBase() error {
 		k.conn.DelTable(table)
 		k.conn.AddTable(table)
 	}
-	for _, set := range []*nftables.Set{k.sources, k.senders, k.receivers, k.zones} {
+	for _, set := range []*nftables.Set{k.sources, k.senders, k.receivers, k.zones, k.hosts} {
 		if err := k.conn.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -168,13 +171,16 @@ func (k *kernel) bridgeHooks() {
 	k.hook(k.bridge, "input", nftables.ChainHookInput, beforeNetfilter, clear, send)
 }
 
-// inetHooks set each packet's zone, before fragments are put together, and judge what the bridge's hooks marked.
+// inetHooks set each packet's zone, before fragments are put together, and judge what the bridge's hooks marked. What
+// is for the host itself, or for it to route, stays in the host's own zone, where its firewall and translation look.
 func (k *kernel) inetHooks() {
 	const beforeDefragmentation, beforeFilters = -450, -10
+	forHost := match{
+		payload(expr.PayloadBaseLLHeader, 0, 6),
+		&expr.Lookup{SourceRegister: 1, SetName: k.hosts.Name, SetID: k.hosts.ID}, accept[0],
+	}
 	zone := append(lookup(expr.MetaKeyIIFNAME, k.zones, false), &expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true})
-	k.hook(k.inet, "zone_in", nftables.ChainHookPrerouting, beforeDefragmentation, zone)
-	zone = append(lookup(expr.MetaKeyOIFNAME, k.zones, false), &expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true})
-	k.hook(k.inet, "zone_out", nftables.ChainHookOutput, beforeDefragmentation, zone)
+	k.hook(k.inet, "zone", nftables.ChainHookPrerouting, beforeDefragmentation, forHost, zone)
 	judgement := []match{
 		append(markIs(markGuarded, false), accept...),
 		append(connection(stateInvalid), drop...),
@@ -205,7 +211,7 @@ func lookup(key expr.MetaKey, set *nftables.Set, isVerdict bool) match {
 }
 
 // ensureZone returns the bridge's conntrack zone, and whether it is fresh: no connection can be in it.
-func (k *kernel) ensureZone(bridge string) (zone uint16, fresh bool, err error) {
+func (k *kernel) ensureZone(bridge string, mac net.HardwareAddr) (zone uint16, fresh bool, err error) {
 	used, err := k.usedZones()
 	if err != nil {
 		return 0, false, err
@@ -218,13 +224,34 @@ func (k *kernel) ensureZone(bridge string) (zone uint16, fresh bool, err error) 
 		taken[zone] = true
 	}
 	for n := firstZone; n <= lastZone; n++ {
-		if taken[uint16(n)] {
-			continue
+		if !taken[uint16(n)] {
+			return uint16(n), true, k.addZone(bridge, uint16(n), mac)
 		}
-		err := k.conn.SetAddElements(k.zones, []nftables.SetElement{{Key: interfaceName(bridge), Val: native16(uint16(n))}})
-		return uint16(n), true, err
 	}
 	return 0, false, fault.Wrap(fault.ErrExhausted, "no conntrack zone is free for bridge %s", bridge)
+}
+
+func (k *kernel) addZone(bridge string, zone uint16, mac net.HardwareAddr) error {
+	if err := k.conn.SetAddElements(k.hosts, []nftables.SetElement{{Key: mac, Comment: bridge}}); err != nil {
+		return err
+	}
+	return k.conn.SetAddElements(k.zones, []nftables.SetElement{{Key: interfaceName(bridge), Val: native16(zone)}})
+}
+
+func (k *kernel) dropZone(bridge string, zone uint16) error {
+	hosts, err := k.conn.GetSetElements(k.hosts)
+	if err != nil {
+		return fmt.Errorf("read the bridges' MACs: %w", err)
+	}
+	for _, host := range hosts {
+		if host.Comment != bridge {
+			continue
+		}
+		if err := k.conn.SetDeleteElements(k.hosts, []nftables.SetElement{{Key: host.Key}}); err != nil {
+			return err
+		}
+	}
+	return k.conn.SetDeleteElements(k.zones, []nftables.SetElement{{Key: interfaceName(bridge), Val: native16(zone)}})
 }
 
 func (k *kernel) usedZones() (map[string]uint16, error) {

@@ -41,6 +41,9 @@ func makeBridge(handle *netlink.Handle, name, alias string, mtu int) (netlink.Li
 			return nil, fmt.Errorf("bridge %s: %w", name, err)
 		}
 		silence(handle, l)
+		if err := pin(handle, l); err != nil {
+			return nil, err
+		}
 		if err := label(handle, l, alias); err != nil {
 			return nil, err
 		}
@@ -51,6 +54,15 @@ func makeBridge(handle *netlink.Handle, name, alias string, mtu int) (netlink.Li
 	return l, nil
 }
 
+// pin keeps a bridge's MAC as it is: the kernel would take the lowest of its ports', and change it under the host's own
+// addresses as ports come and go.
+func pin(handle *netlink.Handle, bridge netlink.Link) error {
+	if err := handle.LinkSetHardwareAddr(bridge, bridge.Attrs().HardwareAddr); err != nil {
+		return fmt.Errorf("bridge %s: keep its MAC: %w", bridge.Attrs().Name, err)
+	}
+	return nil
+}
+
 // EnsurePhysical makes the host's bridge name serve a physical network; it makes the bridge when there is none.
 func (h Host) EnsurePhysical(name, networkID string) error {
 	return h.Do(func(handle *netlink.Handle) error {
@@ -58,7 +70,10 @@ func (h Host) EnsurePhysical(name, networkID string) error {
 		if err != nil {
 			return err
 		}
-		if l.Attrs().Alias != madeAlias+networkID {
+		if l.Attrs().Alias != madeAlias+networkID && l.Attrs().Alias != networkAlias+networkID {
+			if err := pin(handle, l); err != nil {
+				return err
+			}
 			if err := label(handle, l, networkAlias+networkID); err != nil {
 				return err
 			}

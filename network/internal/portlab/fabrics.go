@@ -65,7 +65,7 @@ func (l *FabricLab) Attach(t testing.TB, host int, port driver.Port, addresses .
 	if port.Endpoint.Namespace != "" {
 		return NewStation(t, port.Endpoint.Namespace, port.Endpoint.Device, addresses...)
 	}
-	guest := Guest(t, l.hosts[host], port.Endpoint.Device, port.MAC, port.MTU)
+	guest := TapGuest(t, l.hosts[host], port.Endpoint.Device, port.MAC, port.MTU)
 	return NewStation(t, guest, "eth0", addresses...)
 }
 

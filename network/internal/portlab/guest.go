@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Guest opens a host's tap device, as QEMU does, and carries its frames to and from a tap of its own, in a namespace
+// TapGuest opens a host's tap device, as QEMU does, and carries its frames to and from a tap of its own, in a namespace
 // that plays the virtual machine. It offers segments and checksums to be finished by the device, as virtio does.
 // It returns the namespace; the device in it is eth0.
-func Guest(t testing.TB, host, tap, mac string, mtu int) string {
+func TapGuest(t testing.TB, host, tap, mac string, mtu int) string {
 	t.Helper()
 	namespace := Namespace(t)
 	outer := openTap(t, host, tap)

@@ -7,6 +7,7 @@ package portlab
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -90,3 +91,6 @@ func addAddress(device string, address netip.Prefix) error {
 	}
 	return netlink.LinkSetUp(l)
 }
+
+// Forward has the calling thread's namespace route.
+func Forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) }
