@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
+	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/internal/link"
 	"github.com/mdlayher/netlink"
@@ -67,49 +68,30 @@ func FuzzParseFlow(f *testing.F) {
 // A process that is killed after it changed the rules has not judged the connections yet: the next Apply does.
 func TestAKilledApplyIsFinishedByTheNext(t *testing.T) {
 	labtest.Require(t)
-	require.NoError(t, link.Scratch(func() error {
-		host := link.Host{}
-		if err := host.EnsureBridge("br1", link.NetworkAlias("n"), 1500); err != nil {
-			return err
-		}
-		f := New(nil)
-		want := driver.Filter{PortID: "p", Device: "tap1", Bridge: "br1", MAC: "fa:16:3e:00:00:01"}
-		if err := f.Apply(t.Context(), want); err != nil {
-			return err
-		}
-		k, err := f.open()
-		if err != nil {
-			return err
-		}
-		defer k.close()
-		k.writeRecord("p", record{device: "tap1", bridge: "br1", digest: "pending"})
-		if err := k.conn.Flush(); err != nil {
-			return err
-		}
-		if err := f.Apply(t.Context(), want); err != nil {
-			return err
-		}
-		last, err := k.record("p")
-		require.Equal(t, &record{device: "tap1", bridge: "br1", digest: digest(want)}, last)
-		if err != nil {
-			return err
-		}
-		// A port that moves to another device and bridge leaves nothing behind.
-		if err := host.EnsureBridge("br2", link.NetworkAlias("m"), 1500); err != nil {
-			return err
-		}
-		want.Device, want.Bridge = "tap2", "br2"
-		if err := f.Apply(t.Context(), want); err != nil {
-			return err
-		}
-		if err := f.Remove(t.Context(), "p"); err != nil {
-			return err
-		}
-		for _, s := range []*nftables.Set{k.sources, k.senders, k.receivers, k.hosts, k.zones} {
-			elements, err := k.conn.GetSetElements(s)
-			require.NoError(t, err)
-			require.Empty(t, elements, s.Name)
-		}
-		return nil
-	}))
+	require.NoError(t, netns.Create("killed"))
+	t.Cleanup(func() { require.NoError(t, netns.Delete("killed")) })
+	host := link.Host{Namespace: "killed"}
+	require.NoError(t, host.EnsureBridge("br1", link.NetworkAlias("n"), 1500))
+	require.NoError(t, host.EnsureBridge("br2", link.NetworkAlias("m"), 1500))
+	f := New(&Options{Namespace: "killed"})
+	want := driver.Filter{PortID: "p", Device: "tap1", Bridge: "br1", MAC: "fa:16:3e:00:00:01"}
+	require.NoError(t, f.Apply(t.Context(), want))
+	k, err := f.open()
+	require.NoError(t, err)
+	defer k.close()
+	k.writeRecord("p", record{device: "tap1", bridge: "br1", digest: "pending"})
+	require.NoError(t, k.conn.Flush())
+	require.NoError(t, f.Apply(t.Context(), want))
+	last, err := k.record("p")
+	require.NoError(t, err)
+	require.Equal(t, &record{device: "tap1", bridge: "br1", digest: digest(want)}, last)
+	// A port that moves to another device and bridge leaves nothing behind.
+	want.Device, want.Bridge = "tap2", "br2"
+	require.NoError(t, f.Apply(t.Context(), want))
+	require.NoError(t, f.Remove(t.Context(), "p"))
+	for _, s := range []*nftables.Set{k.sources, k.senders, k.receivers, k.hosts, k.zones} {
+		elements, err := k.conn.GetSetElements(s)
+		require.NoError(t, err)
+		require.Empty(t, elements, s.Name)
+	}
 }
