@@ -1,0 +1,204 @@
+// Package keystone is the Identity API v3 of OpenStack over an identity.Service: what the openstack command,
+// gophercloud and the other services' clients log in to.
+//
+// [Handler] serves it; it needs nothing of the host and is safe for concurrent use. Errors become
+// {"error": {"code", "message", "title"}} with Keystone's statuses: 401 says the same whatever was wrong with a
+// log-in, and 403 is said before anything is looked up.
+package keystone
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/kintoun/kintoun/identity"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
+)
+
+// Options of a handler. The zero value is good.
+type Options struct {
+	// PublicURL is where clients find the API, without /v3: "https://cloud.example:5000". Empty takes it from each
+	// request's Host.
+	PublicURL string
+	// Log receives failures that are the server's own; nil discards them.
+	Log *slog.Logger
+}
+
+// Handler serves the API.
+func Handler(service *identity.Service, options *Options) http.Handler {
+	h := newHandler(service, options)
+	served := wire.NewHandler(h.routes(), dialect{h}, wire.Options{Auth: service, Log: h.log})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "X-Auth-Token")
+		served.ServeHTTP(w, r)
+	})
+}
+
+// Routes are the operations that [Handler] serves, as data.
+func Routes(service *identity.Service, options *Options) []wire.Route {
+	return newHandler(service, options).routes()
+}
+
+type handler struct {
+	service *identity.Service
+	public  string
+	log     *slog.Logger
+}
+
+func newHandler(service *identity.Service, options *Options) *handler {
+	h := &handler{service: service}
+	if options != nil {
+		h.public, h.log = strings.TrimRight(options.PublicURL, "/"), options.Log
+	}
+	return h
+}
+
+func (h *handler) routes() []wire.Route {
+	var all []wire.Route
+	for _, group := range [][]wire.Route{
+		h.discoveryRoutes(), h.tokenRoutes(), h.projectRoutes(), h.domainRoutes(), h.userRoutes(), h.groupRoutes(),
+		h.roleRoutes(), h.assignmentRoutes(), h.catalogRoutes(), h.credentialRoutes(), h.trustRoutes(),
+		h.appCredRoutes(), h.documentRoutes(), h.configRoutes(),
+	} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+type dialect struct{ h *handler }
+
+// Fault answers as Keystone does.
+func (d dialect) Fault(w http.ResponseWriter, r *http.Request, status int, err error) {
+	if status == http.StatusUnauthorized {
+		w.Header().Set("Www-Authenticate", `Keystone uri="`+d.h.base(r)+`/v3"`)
+	}
+	_ = wire.JSON(w, status, object{"error": object{"code": status, "message": err.Error(), "title": http.StatusText(status)}})
+}
+
+type object = map[string]any
+
+// base is the API's address as this client sees it.
+func (h *handler) base(r *http.Request) string {
+	if h.public != "" {
+		return h.public
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+func (h *handler) self(r *http.Request, path ...string) object {
+	escaped := make([]string, len(path))
+	for i, p := range path {
+		escaped[i] = url.PathEscape(p)
+	}
+	return object{"self": h.base(r) + "/v3/" + strings.Join(escaped, "/")}
+}
+
+// serve is what a route's function looks like here: who asks, and the request.
+type serve func(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error
+
+func route(method, path string, fn serve) wire.Route {
+	return wire.Route{Method: method, Path: "/v3" + path, Serve: func(w http.ResponseWriter, r *http.Request) error {
+		return fn(w, r, identity.CallerFrom(r.Context()))
+	}}
+}
+
+// admin is a route for administrators alone; action is Keystone's name of it.
+func admin(method, path, action string, fn serve) wire.Route {
+	return route(method, path, func(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error {
+		if err := caller.RequireAdmin("identity:" + action); err != nil {
+			return err
+		}
+		return fn(w, r, caller)
+	})
+}
+
+func noContent(w http.ResponseWriter) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// page reads limit and marker.
+func page(r *http.Request) (identity.Page, error) {
+	p := identity.Page{Marker: r.URL.Query().Get("marker")}
+	text := r.URL.Query().Get("limit")
+	if text == "" {
+		return p, nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 {
+		return p, fault.Wrap(identity.ErrInvalid, "Invalid limit %q: it must be a positive number.", text)
+	}
+	p.Limit = limit
+	return p, nil
+}
+
+// flag reads a true or false from the query; nil if it is not there. As in Keystone, a name without value is true.
+func flag(r *http.Request, name string) (*bool, error) {
+	query := r.URL.Query()
+	if !query.Has(name) {
+		return nil, nil
+	}
+	value := true
+	if text := query.Get(name); text != "" {
+		var err error
+		if value, err = wire.ParseBool(text); err != nil {
+			return nil, fault.Wrap(identity.ErrInvalid, "Invalid value for %s: %s.", name, err)
+		}
+	}
+	return &value, nil
+}
+
+func isSet(r *http.Request, name string) bool {
+	value, err := flag(r, name)
+	return err == nil && value != nil && *value
+}
+
+// list answers with a collection. A page that is full has a link to the next.
+func list[T any](h *handler, w http.ResponseWriter, r *http.Request, name string, items []T, render func(*http.Request, *T) object) error {
+	rendered := make([]object, len(items))
+	for i := range items {
+		rendered[i] = render(r, &items[i])
+	}
+	links := object{"self": h.base(r) + r.URL.RequestURI(), "previous": nil, "next": nil}
+	if p, err := page(r); err == nil && p.Limit > 0 && len(items) == p.Limit {
+		query := r.URL.Query()
+		if id, ok := rendered[len(items)-1]["id"].(string); ok {
+			query.Set("marker", id)
+			links["next"] = h.base(r) + r.URL.Path + "?" + query.Encode()
+		}
+	}
+	return wire.JSON(w, http.StatusOK, object{name: rendered, "links": links})
+}
+
+// with returns a copy of extra with the fields added; fields win.
+func with(extra map[string]any, fields object) object {
+	all := make(object, len(extra)+len(fields))
+	for k, v := range extra {
+		all[k] = v
+	}
+	for k, v := range fields {
+		all[k] = v
+	}
+	return all
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+func orEmpty(options map[string]any) map[string]any {
+	if options == nil {
+		return object{}
+	}
+	return options
+}

@@ -1,0 +1,155 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// Op is what happened to a record.
+type Op string
+
+// The operations.
+const (
+	Created Op = "created"
+	Updated Op = "updated"
+	Deleted Op = "deleted"
+)
+
+// Change is one write of one record.
+type Change struct {
+	// Seq orders the changes of a store.
+	Seq  int64
+	Kind string
+	ID   string
+	Op   Op
+}
+
+// ErrCompacted says that changes between after and the oldest one kept are gone: start again from the present
+// state, at [Store.Head].
+var ErrCompacted = errors.New("changes were compacted")
+
+const (
+	// kept is how many changes a store keeps at least.
+	kept = 10_000
+	// pollEvery bounds how late a change made by another process is seen, where several share a database.
+	pollEvery = time.Second
+	batch     = 500
+)
+
+func (tx *Tx) change(kind, id string, op Op) error {
+	tx.changes++
+	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op) VALUES (?, ?, ?)", kind, id, string(op))
+	return err
+}
+
+// Announce adds a change to the feed that is not the write of a record: something that followers derive from several.
+func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated) }
+
+// announce wakes the watchers of this process.
+func (s *Store) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *Store) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// Head is the number of the newest change.
+func (s *Store) Head(ctx context.Context) (int64, error) {
+	var head int64
+	err := s.db.QueryRowContext(ctx, "SELECT COALESCE(MAX(seq), 0) FROM "+s.table("changes")).Scan(&head)
+	return head, err
+}
+
+// Watch yields every change after the one numbered after, in order, and waits for more until ctx ends or the
+// caller stops. It ends with [ErrCompacted] if some are gone, or with the database's error.
+//
+// To follow a store: take [Store.Head], look at everything, then Watch from there.
+func (s *Store) Watch(ctx context.Context, after int64) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		for {
+			wake := s.next()
+			changes, err := s.changesAfter(ctx, after)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				yield(Change{}, err)
+				return
+			}
+			for _, c := range changes {
+				if !yield(c, nil) {
+					return
+				}
+				after = c.Seq
+			}
+			if len(changes) == batch {
+				continue
+			}
+			var poll <-chan time.Time
+			if s.postgres {
+				poll = time.After(pollEvery)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-wake:
+			case <-poll:
+			}
+		}
+	}
+}
+
+func (s *Store) changesAfter(ctx context.Context, after int64) ([]Change, error) {
+	tx := s.Read(ctx)
+	rows, err := tx.query(fmt.Sprintf("SELECT seq, kind, id, op FROM %s WHERE seq > ? ORDER BY seq LIMIT %d", s.table("changes"), batch), after)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var changes []Change
+	for rows.Next() {
+		var c Change
+		if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Op); err != nil {
+			return nil, err
+		}
+		changes = append(changes, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if len(changes) > 0 && changes[0].Seq > after+1 && !s.postgres {
+		if err := s.gap(ctx, after); err != nil {
+			return nil, err
+		}
+	}
+	return changes, nil
+}
+
+// gap tells compaction from a number that a rolled back transaction used up.
+func (s *Store) gap(ctx context.Context, after int64) error {
+	var oldest int64
+	if err := s.db.QueryRowContext(ctx, "SELECT COALESCE(MIN(seq), 0) FROM "+s.table("changes")).Scan(&oldest); err != nil {
+		return err
+	}
+	if oldest > after+1 {
+		return ErrCompacted
+	}
+	return nil
+}
+
+// Compact forgets all but the newest changes.
+func (s *Store) Compact(ctx context.Context) error {
+	return s.Update(ctx, func(tx *Tx) error {
+		_, err := tx.exec(fmt.Sprintf("DELETE FROM %[1]s WHERE seq <= (SELECT MAX(seq) FROM %[1]s) - %[2]d", s.table("changes"), kept))
+		return err
+	})
+}

@@ -1,0 +1,204 @@
+// Package record keeps typed records in a *sql.DB, whichever driver is behind it (SQLite, PostgreSQL).
+//
+// A [Table] is one kind of record: a JSON document beside real, indexed columns for whatever is filtered or sorted
+// by, a revision for optimistic updates, and claims, which make any value (an address in a subnet, a name) unique
+// by a constraint in the database. Every write leaves a row in the store's change feed, in the same transaction.
+//
+//	store, err := record.Open(ctx, db, "network")
+//	ports := record.Define(store, "ports", record.Spec[Port]{…})
+//	err = store.Migrate(ctx)
+//	err = store.Update(ctx, func(tx *record.Tx) error { return ports.Insert(tx, &port) })
+//	port, err := ports.Get(store.Read(ctx), id)
+//
+// A Store is safe for concurrent use. Several processes may share one database.
+package record
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/fault"
+)
+
+// Store is one domain's part of a database: all its tables bear the domain's name in front.
+type Store struct {
+	db       *sql.DB
+	domain   string
+	postgres bool
+	tables   []migrator
+
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+type migrator interface{ migrate(tx *Tx) error }
+
+// Open prepares the domain's part of db. Call [Define] for each kind of record and then [Store.Migrate].
+func Open(ctx context.Context, db *sql.DB, domain string) (*Store, error) {
+	s := &Store{db: db, domain: domain, changed: make(chan struct{})}
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
+		if err := db.QueryRowContext(ctx, "SELECT version()").Scan(&version); err != nil {
+			return nil, fmt.Errorf("database of %s: %w", domain, err)
+		}
+		s.postgres = true
+	}
+	return s, nil
+}
+
+// Migrate creates or extends the domain's tables. It is safe to call again, and from several processes.
+func (s *Store) Migrate(ctx context.Context) error {
+	return s.Update(ctx, func(tx *Tx) error {
+		sequence := "INTEGER PRIMARY KEY AUTOINCREMENT"
+		if s.postgres {
+			sequence = "BIGSERIAL PRIMARY KEY"
+		}
+		for _, statement := range []string{
+			"CREATE TABLE IF NOT EXISTS " + s.table("changes") + " (seq " + sequence + ", kind TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL)",
+			"CREATE TABLE IF NOT EXISTS " + s.table("claims") + " (space TEXT NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (space, value))",
+			"CREATE INDEX IF NOT EXISTS " + s.table("claims_owner") + " ON " + s.table("claims") + " (kind, owner)",
+		} {
+			if _, err := tx.exec(statement); err != nil {
+				return err
+			}
+		}
+		for _, t := range s.tables {
+			if err := t.migrate(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) table(name string) string { return s.domain + "_" + name }
+
+// Tx is a transaction, or a plain reader (see [Store.Read]). It is used by one goroutine.
+type Tx struct {
+	ctx     context.Context
+	store   *Store
+	q       querier
+	writes  bool
+	changes int
+}
+
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Read returns a reader for single look-ups: each sees the newest committed state.
+func (s *Store) Read(ctx context.Context) *Tx { return &Tx{ctx: ctx, store: s, q: s.db} }
+
+const (
+	attempts   = 8
+	firstPause = 2 * time.Millisecond
+)
+
+// Update runs fn in a transaction and commits it if fn returns nil. A transaction that lost against another is
+// tried again, so fn must have no effect beyond tx and what it assigns.
+func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		changed, err := s.try(ctx, fn)
+		if err == nil {
+			if changed {
+				s.announce()
+			}
+			return nil
+		}
+		if attempt == attempts || !lostRace(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+			pause *= 2
+		}
+	}
+}
+
+func (s *Store) try(ctx context.Context, fn func(tx *Tx) error) (changed bool, err error) {
+	options := &sql.TxOptions{}
+	if s.postgres {
+		options.Isolation = sql.LevelSerializable
+	}
+	sqlTx, err := s.db.BeginTx(ctx, options)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = sqlTx.Rollback() }()
+	tx := &Tx{ctx: ctx, store: s, q: sqlTx, writes: true}
+	if err := fn(tx); err != nil {
+		return false, err
+	}
+	if err := sqlTx.Commit(); err != nil {
+		return false, err
+	}
+	return tx.changes > 0, nil
+}
+
+// Context is the one that the transaction was begun with.
+func (tx *Tx) Context() context.Context { return tx.ctx }
+
+func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
+	result, err := tx.q.ExecContext(tx.ctx, tx.store.rebind(query), args...)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return result, nil
+}
+
+func (tx *Tx) query(query string, args ...any) (*sql.Rows, error) {
+	return tx.q.QueryContext(tx.ctx, tx.store.rebind(query), args...)
+}
+
+// rebind writes PostgreSQL's $1, $2 for the ? of SQLite. Queries are made in this package and hold no other "?".
+func (s *Store) rebind(query string) string {
+	if !s.postgres || !strings.Contains(query, "?") {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for _, part := range strings.SplitAfter(query, "?") {
+		if before, found := strings.CutSuffix(part, "?"); found {
+			n++
+			b.WriteString(before + "$" + strconv.Itoa(n))
+		} else {
+			b.WriteString(part)
+		}
+	}
+	return b.String()
+}
+
+// ErrDuplicate is a write that would make something unique exist twice. It is a fault.ErrConflict.
+var ErrDuplicate = fmt.Errorf("duplicate: %w", fault.ErrConflict)
+
+// ErrStale is an update or delete of a record that somebody else changed since it was read. It is a fault.ErrConflict.
+var ErrStale = fmt.Errorf("changed by somebody else meanwhile: %w", fault.ErrConflict)
+
+// translate finds broken uniqueness in what drivers say, without knowing the driver.
+func translate(err error) error {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) && state.SQLState() == "23505" ||
+		strings.Contains(err.Error(), "UNIQUE constraint failed") || strings.Contains(err.Error(), "PRIMARY KEY constraint failed") {
+		return fmt.Errorf("%w (%s)", ErrDuplicate, err.Error())
+	}
+	return err
+}
+
+func lostRace(err error) bool {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		return state.SQLState() == "40001" || state.SQLState() == "40P01"
+	}
+	text := err.Error()
+	return strings.Contains(text, "SQLITE_BUSY") || strings.Contains(text, "SQLITE_LOCKED") || strings.Contains(text, "database is locked") || strings.Contains(text, "database table is locked")
+}

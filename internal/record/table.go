@@ -1,0 +1,317 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kintoun/kintoun/internal/fault"
+)
+
+// Spec describes one kind of record.
+type Spec[T any] struct {
+	// Key returns the record's identifier.
+	Key func(*T) string
+	// Revision points to the field that counts the record's changes; the first is 1.
+	Revision func(*T) *int64
+	// Columns are what the records are filtered and sorted by. Each gets an index.
+	Columns []Column[T]
+	// Claims are the values that belong to this record alone while it exists. Nil for none.
+	Claims func(*T) []Claim
+}
+
+// Column is a value that is kept outside the document too.
+type Column[T any] struct {
+	Name string
+	// Value returns a string, int64, bool or nil.
+	Value func(*T) any
+}
+
+// Claim makes a value unique in its space: {"mac", "fa:16:3e:00:00:01"}.
+type Claim struct{ Space, Value string }
+
+// Table holds records of one kind.
+type Table[T any] struct {
+	store   *Store
+	kind    string
+	name    string
+	spec    Spec[T]
+	columns []string
+}
+
+// Define adds a kind of record to the store. All kinds are defined before [Store.Migrate].
+func Define[T any](s *Store, kind string, spec Spec[T]) *Table[T] {
+	t := &Table[T]{store: s, kind: kind, name: s.table(kind), spec: spec}
+	for _, c := range spec.Columns {
+		t.columns = append(t.columns, c.Name)
+	}
+	s.tables = append(s.tables, t)
+	return t
+}
+
+// Kind is the name that the table was defined with, as seen in [Change].
+func (t *Table[T]) Kind() string { return t.kind }
+
+func (t *Table[T]) migrate(tx *Tx) error {
+	if _, err := tx.exec("CREATE TABLE IF NOT EXISTS " + t.name + " (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL)"); err != nil {
+		return err
+	}
+	have, err := t.present(tx)
+	if err != nil {
+		return err
+	}
+	added := false
+	for _, column := range t.columns {
+		if !slices.Contains(have, column) {
+			// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
+			if _, err := tx.exec("ALTER TABLE " + t.name + " ADD COLUMN " + column + t.columnType()); err != nil {
+				return err
+			}
+			added = true
+		}
+		if _, err := tx.exec("CREATE INDEX IF NOT EXISTS " + t.name + "_" + column + " ON " + t.name + " (" + column + ")"); err != nil {
+			return err
+		}
+	}
+	if added {
+		return t.refill(tx)
+	}
+	return nil
+}
+
+func (t *Table[T]) columnType() string {
+	if t.store.postgres {
+		return " TEXT"
+	}
+	return ""
+}
+
+func (t *Table[T]) present(tx *Tx) ([]string, error) {
+	rows, err := tx.query("SELECT * FROM " + t.name + " WHERE 1 = 0")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	return rows.Columns()
+}
+
+// refill fills columns that are newer than the records.
+func (t *Table[T]) refill(tx *Tx) error {
+	all, err := t.List(tx, Query{})
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if err := t.write(tx, &all[i], *t.spec.Revision(&all[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Get returns the record, or fault.ErrNotFound.
+func (t *Table[T]) Get(tx *Tx, id string) (*T, error) {
+	found, err := t.List(tx, Query{Where: []Condition{Eq("id", id)}})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
+	}
+	return &found[0], nil
+}
+
+func (t *Table[T]) singular() string {
+	return strings.ReplaceAll(strings.TrimSuffix(t.kind, "s"), "_", " ")
+}
+
+// Insert adds a record at revision 1. [ErrDuplicate] says that its identifier or a claim is taken.
+func (t *Table[T]) Insert(tx *Tx, r *T) error {
+	*t.spec.Revision(r) = 1
+	doc, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	args := append([]any{t.spec.Key(r), int64(1), string(doc)}, t.values(r)...)
+	names := append([]string{"id", "revision", "doc"}, t.columns...)
+	statement := "INSERT INTO " + t.name + " (" + strings.Join(names, ", ") + ") VALUES (" + marks(len(args)) + ")"
+	if _, err := tx.exec(statement, args...); err != nil {
+		return fmt.Errorf("%s %q: %w", t.singular(), t.spec.Key(r), err)
+	}
+	if err := t.claim(tx, r); err != nil {
+		return err
+	}
+	return tx.change(t.kind, t.spec.Key(r), Created)
+}
+
+// Update replaces the record, which must be at the revision that it was read at: else [ErrStale].
+func (t *Table[T]) Update(tx *Tx, r *T) error {
+	revision := t.spec.Revision(r)
+	read := *revision
+	*revision = read + 1
+	if err := t.write(tx, r, read); err != nil {
+		*revision = read
+		return err
+	}
+	if t.spec.Claims != nil {
+		if err := t.release(tx, t.spec.Key(r)); err != nil {
+			return err
+		}
+		if err := t.claim(tx, r); err != nil {
+			return err
+		}
+	}
+	return tx.change(t.kind, t.spec.Key(r), Updated)
+}
+
+func (t *Table[T]) write(tx *Tx, r *T, read int64) error {
+	doc, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	sets := []string{"revision = ?", "doc = ?"}
+	for _, column := range t.columns {
+		sets = append(sets, column+" = ?")
+	}
+	args := append([]any{*t.spec.Revision(r), string(doc)}, t.values(r)...)
+	args = append(args, t.spec.Key(r), read)
+	result, err := tx.exec("UPDATE "+t.name+" SET "+strings.Join(sets, ", ")+" WHERE id = ? AND revision = ?", args...)
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", t.singular(), t.spec.Key(r), err)
+	}
+	if n, err := result.RowsAffected(); err != nil {
+		return err
+	} else if n == 0 {
+		return fmt.Errorf("%s %q: %w", t.singular(), t.spec.Key(r), ErrStale)
+	}
+	return nil
+}
+
+// Modify reads the record, lets fn change it, and writes it back, in one transaction.
+func (t *Table[T]) Modify(tx *Tx, id string, fn func(*T) error) (*T, error) {
+	r, err := t.Get(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := fn(r); err != nil {
+		return nil, err
+	}
+	return r, t.Update(tx, r)
+}
+
+// Delete removes the record and frees its claims; fault.ErrNotFound if there is none.
+func (t *Table[T]) Delete(tx *Tx, id string) error {
+	result, err := tx.exec("DELETE FROM "+t.name+" WHERE id = ?", id)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil {
+		return err
+	} else if n == 0 {
+		return fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
+	}
+	if t.spec.Claims != nil {
+		if err := t.release(tx, id); err != nil {
+			return err
+		}
+	}
+	return tx.change(t.kind, id, Deleted)
+}
+
+func (t *Table[T]) values(r *T) []any {
+	values := make([]any, len(t.spec.Columns))
+	for i, c := range t.spec.Columns {
+		values[i] = t.store.bind(c.Value(r))
+	}
+	return values
+}
+
+// bind gives booleans and numbers the form that the database compares them in.
+func (s *Store) bind(v any) any {
+	if b, ok := v.(bool); ok {
+		v = int64(0)
+		if b {
+			v = int64(1)
+		}
+	}
+	if n, ok := v.(int); ok {
+		v = int64(n)
+	}
+	if n, ok := v.(int64); ok && s.postgres {
+		return fmt.Sprintf("%020d", n)
+	}
+	return v
+}
+
+func (t *Table[T]) claim(tx *Tx, r *T) error {
+	if t.spec.Claims == nil {
+		return nil
+	}
+	for _, c := range t.spec.Claims(r) {
+		_, err := tx.exec("INSERT INTO "+t.store.table("claims")+" (space, value, kind, owner) VALUES (?, ?, ?, ?)", c.Space, c.Value, t.kind, t.spec.Key(r))
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", c.Space, c.Value, err)
+		}
+	}
+	return nil
+}
+
+func (t *Table[T]) release(tx *Tx, id string) error {
+	_, err := tx.exec("DELETE FROM "+t.store.table("claims")+" WHERE kind = ? AND owner = ?", t.kind, id)
+	return err
+}
+
+// Claimed returns which values of the space are taken.
+func (t *Table[T]) Claimed(tx *Tx, space string) (map[string]bool, error) {
+	rows, err := tx.query("SELECT value FROM "+t.store.table("claims")+" WHERE space = ?", space)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	taken := map[string]bool{}
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
+		taken[value] = true
+	}
+	return taken, rows.Err()
+}
+
+// ClaimedFrom returns the taken values of the space that sort at or after from, in order, at most limit of them.
+func (s *Store) ClaimedFrom(tx *Tx, space, from string, limit int) ([]string, error) {
+	statement := fmt.Sprintf("SELECT value FROM %s WHERE space = ? AND value >= ? ORDER BY value LIMIT %d", s.table("claims"), limit)
+	rows, err := tx.query(statement, space, from)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var values []string
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, rows.Err()
+}
+
+// Holder returns the identifier of the record that claims the value, or an empty text.
+func (s *Store) Holder(tx *Tx, space, value string) (string, error) {
+	rows, err := tx.query("SELECT owner FROM "+s.table("claims")+" WHERE space = ? AND value = ?", space, value)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	var owner string
+	if rows.Next() {
+		err = rows.Scan(&owner)
+	}
+	return owner, errors.Join(err, rows.Err())
+}
+
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
