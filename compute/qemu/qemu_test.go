@@ -19,7 +19,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(applyVariable); job != "" {
+		os.Exit(applyAndEnd(job))
+	}
+	os.Exit(lab.Main(m.Run))
+}
 
 // options are those of a driver with directories of its own, short enough for sockets.
 func options(t testing.TB) *qemu.Options {
