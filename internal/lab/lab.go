@@ -25,6 +25,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/kintoun/kintoun/internal/netns"
 	"golang.org/x/sys/unix"
@@ -32,6 +33,12 @@ import (
 
 // stageVariable tells a re-executed program where it is: outer → "init" (first process) → "inside".
 const stageVariable = "KINTOUN_LAB"
+
+// InitEnv and Cloneflags make of a program the first process of a new lab, for those who cannot use [Command].
+const (
+	InitEnv    = stageVariable + "=init"
+	Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
+)
 
 // Main runs run inside a lab and returns its exit code. Without the rights to make one, it runs run where it is.
 func Main(run func() int) int {
@@ -61,29 +68,68 @@ func IsInit() bool { return os.Getenv(stageVariable) == "init" }
 // Command prepares a program that becomes the first process of a new lab. It has to call [Init], as [Main] does.
 func Command(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
-	cmd.Env = append(os.Environ(), stageVariable+"=init")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
+	cmd.Env = append(os.Environ(), InitEnv)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: Cloneflags}
 	return cmd
 }
 
-// Init is what the first process of a lab does: it furnishes the lab, runs this program again inside it (with the
-// given open files from descriptor 3 on), takes in orphans, and returns the program's exit code.
-func Init(files []*os.File) int {
+// InitOptions are optional.
+type InitOptions struct {
+	// Files are passed on, from descriptor 3.
+	Files []*os.File
+	// Restart starts the program again when it is killed or fails, as a service manager would.
+	Restart bool
+}
+
+// restartPause is how long a program that failed is left alone.
+const restartPause = time.Second
+
+// Init is what the first process of a lab does: it furnishes the lab, runs this program again inside it, takes in
+// orphans, and returns the program's exit code. When it returns and exits, the kernel ends all else in the lab.
+func Init(options *InitOptions) int {
+	if options == nil {
+		options = &InitOptions{}
+	}
 	if err := furnish(); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 1
 	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
+	for {
+		code, stopped, err := runInside(options.Files, signals)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "lab:", err)
+			return 1
+		}
+		if stopped || code == 0 || !options.Restart {
+			return code
+		}
+		time.Sleep(restartPause)
+	}
+}
+
+// runInside runs the program once. Signals end it, and stopped says that one came.
+func runInside(files []*os.File, signals <-chan os.Signal) (code int, stopped bool, err error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = environment("inside")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
 	if err := cmd.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		return 1
+		return 0, false, err
 	}
-	forward(cmd.Process)
-	return reap(cmd.Process.Pid)
+	ended := make(chan int, 1)
+	go func() { ended <- reap(cmd.Process.Pid) }()
+	for {
+		select {
+		case s := <-signals:
+			stopped = true
+			_ = cmd.Process.Signal(s)
+		case code := <-ended:
+			return code, stopped, nil
+		}
+	}
 }
 
 func environment(stage string) []string {

@@ -38,12 +38,18 @@ type Spec struct {
 	Namespace string
 	// Credential is whom to run as; nil is the caller.
 	Credential *syscall.Credential
+	// Stdin is the program's standard input; nil is empty.
+	Stdin *os.File
 	// Output receives standard output and error (created, appended to); empty discards them.
 	Output string
 	// Files are passed from descriptor 3 on.
 	Files []*os.File
 	// Cgroup is an existing cgroup directory to start in; empty is the caller's.
 	Cgroup string
+	// Env is added to the caller's environment.
+	Env []string
+	// Cloneflags makes namespaces of the process's own (clone(2), CLONE_NEW…).
+	Cloneflags uintptr
 }
 
 // Process is a running program.
@@ -55,9 +61,12 @@ type Process struct {
 // Start runs the program in a session of its own. It does not wait for it to be ready.
 func Start(spec Spec) (*Process, error) {
 	cmd := exec.Command(spec.Path, spec.Args...)
-	cmd.Env = append(os.Environ(), mark+"="+spec.Dir)
+	cmd.Env = append(append(os.Environ(), spec.Env...), mark+"="+spec.Dir)
 	cmd.ExtraFiles = spec.Files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: spec.Credential}
+	if spec.Stdin != nil {
+		cmd.Stdin = spec.Stdin
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: spec.Credential, Cloneflags: spec.Cloneflags}
 	if spec.Output != "" {
 		out, err := os.OpenFile(spec.Output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {

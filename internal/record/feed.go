@@ -45,6 +45,9 @@ func (tx *Tx) change(kind, id string, op Op) error {
 	return err
 }
 
+// Announce adds a change to the feed that is not the write of a record: something that followers derive from several.
+func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated) }
+
 // announce wakes the watchers of this process.
 func (s *Store) announce() {
 	s.mu.Lock()

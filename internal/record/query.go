@@ -71,6 +71,9 @@ func Any(conditions ...Condition) Condition {
 	return c
 }
 
+// Not holds where the condition does not.
+func Not(condition Condition) Condition { return Condition{operator: "NOT", values: []any{condition}} }
+
 func likePattern(text string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 }
@@ -78,6 +81,10 @@ func likePattern(text string) string {
 func (t *Table[T]) condition(c Condition) (string, []any, error) {
 	if c.operator == "OR" {
 		return t.anyOf(c)
+	}
+	if c.operator == "NOT" {
+		inner, args, err := t.condition(c.values[0].(Condition))
+		return "NOT COALESCE(" + inner + ", FALSE)", args, err
 	}
 	if !t.knows(c.column) {
 		return "", nil, fmt.Errorf("%s cannot be filtered by %q: %w", t.kind, c.column, fault.ErrInvalid)
@@ -147,7 +154,7 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 		}
 		where, args = append(where, after), append(args, more...)
 	}
-	statement := "SELECT doc FROM " + t.name + clause(where) + " ORDER BY " + orderBy(order)
+	statement := "SELECT revision, doc FROM " + t.name + clause(where) + " ORDER BY " + orderBy(order)
 	if q.Limit > 0 {
 		statement += fmt.Sprintf(" LIMIT %d", q.Limit)
 	}
@@ -159,13 +166,15 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 	var list []T
 	for rows.Next() {
 		var doc []byte
-		if err := rows.Scan(&doc); err != nil {
+		var revision int64
+		if err := rows.Scan(&revision, &doc); err != nil {
 			return nil, err
 		}
 		var r T
 		if err := json.Unmarshal(doc, &r); err != nil {
 			return nil, fmt.Errorf("%s in the database: %w", t.kind, err)
 		}
+		*t.spec.Revision(&r) = revision
 		list = append(list, r)
 	}
 	return list, rows.Err()
@@ -185,6 +194,27 @@ func (t *Table[T]) Count(tx *Tx, conditions ...Condition) (int, error) {
 	var n int
 	if !rows.Next() {
 		return 0, errors.Join(rows.Err(), errors.New("no count"))
+	}
+	return n, rows.Scan(&n)
+}
+
+// Sum adds up a column of numbers over the records that meet all conditions.
+func (t *Table[T]) Sum(tx *Tx, column string, conditions ...Condition) (int64, error) {
+	if !t.knows(column) {
+		return 0, fmt.Errorf("%s has no column %q: %w", t.kind, column, fault.ErrInvalid)
+	}
+	where, args, err := t.where(conditions)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := tx.query("SELECT CAST(COALESCE(SUM(CAST("+column+" AS BIGINT)), 0) AS BIGINT) FROM "+t.name+clause(where), args...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	var n int64
+	if !rows.Next() {
+		return 0, errors.Join(rows.Err(), errors.New("no sum"))
 	}
 	return n, rows.Scan(&n)
 }

@@ -104,6 +104,12 @@ func TestClaimsAreUniqueAndFreed(t *testing.T) {
 		return err
 	}))
 	require.NoError(t, taken(port{ID: "b", Address: "10.0.0.2"}))
+	from, err := store.ClaimedFrom(store.Read(t.Context()), "address", "10.0.0.25", 5)
+	require.NoError(t, err)
+	require.Equal(t, []string{"10.0.0.3"}, from)
+	holder, err := store.Holder(store.Read(t.Context()), "address", "10.0.0.3")
+	require.NoError(t, err)
+	require.Equal(t, "a", holder)
 	claimed, err := ports.Claimed(store.Read(t.Context()), "address")
 	require.NoError(t, err)
 	require.Equal(t, map[string]bool{"10.0.0.2": true, "10.0.0.3": true}, claimed)
@@ -132,6 +138,7 @@ func TestListsFilterSortAndPageInTheDatabase(t *testing.T) {
 	require.Equal(t, []string{"p0", "p4", "p8"}, ids(record.Query{Where: []record.Condition{record.Eq("project", nil)}}))
 	require.Equal(t, []string{"p0", "p2", "p4", "p6", "p8"}, ids(record.Query{Where: []record.Condition{record.Eq("up", true)}}))
 	require.Equal(t, []string{"p1", "p9"}, ids(record.Query{Where: []record.Condition{record.In("id", "p1", "p9", "px")}}))
+	require.Equal(t, []string{"p0", "p4", "p8"}, ids(record.Query{Where: []record.Condition{record.Not(record.Eq("project", "red"))}}))
 	require.Empty(t, ids(record.Query{Where: []record.Condition{record.In[string]("id")}}))
 	require.Equal(t, []string{"p0", "p9"}, ids(record.Query{Where: []record.Condition{record.Any(record.Eq("size", 100), record.Lt("size", 92))}}))
 	for _, order := range [][]record.Order{{{Column: "name", Descending: true}}, {{Column: "project"}, {Column: "size"}}, {{Column: "project", Descending: true}}} {
@@ -155,6 +162,12 @@ func TestListsFilterSortAndPageInTheDatabase(t *testing.T) {
 	n, err := ports.Count(store.Read(t.Context()), record.Contains("name", "n_"))
 	require.NoError(t, err)
 	require.Zero(t, n)
+	sum, err := ports.Sum(store.Read(t.Context()), "size", record.In("id", "p0", "p9"))
+	require.NoError(t, err)
+	require.EqualValues(t, 100+91, sum)
+	sum, err = ports.Sum(store.Read(t.Context()), "size", record.Eq("id", "none"))
+	require.NoError(t, err)
+	require.Zero(t, sum)
 }
 
 func TestWatchSeesEveryChangeOnceAndInOrder(t *testing.T) {

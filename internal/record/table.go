@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -278,6 +279,39 @@ func (t *Table[T]) Claimed(tx *Tx, space string) (map[string]bool, error) {
 		taken[value] = true
 	}
 	return taken, rows.Err()
+}
+
+// ClaimedFrom returns the taken values of the space that sort at or after from, in order, at most limit of them.
+func (s *Store) ClaimedFrom(tx *Tx, space, from string, limit int) ([]string, error) {
+	statement := fmt.Sprintf("SELECT value FROM %s WHERE space = ? AND value >= ? ORDER BY value LIMIT %d", s.table("claims"), limit)
+	rows, err := tx.query(statement, space, from)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var values []string
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, rows.Err()
+}
+
+// Holder returns the identifier of the record that claims the value, or an empty text.
+func (s *Store) Holder(tx *Tx, space, value string) (string, error) {
+	rows, err := tx.query("SELECT owner FROM "+s.table("claims")+" WHERE space = ? AND value = ?", space, value)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	var owner string
+	if rows.Next() {
+		err = rows.Scan(&owner)
+	}
+	return owner, errors.Join(err, rows.Err())
 }
 
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

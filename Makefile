@@ -1,0 +1,41 @@
+# make up    a cloud in the background, with two servers behind a balancer; make down ends it
+# make test  everything; needs root
+SHELL = /bin/bash
+.SHELLFLAGS = -euo pipefail -c
+.PHONY: up down build guest test bench lint
+
+# LAB=0 runs the cloud in the machine's own network namespace; otherwise it lives in one that has no way out.
+LAB ?= 1
+# More flags for the server: make up FLAGS="-fabric openvswitch"
+FLAGS ?=
+lab = -lab=$(if $(filter 0 no false,$(LAB)),false,true)
+
+up: build guest
+	@bin/allinone up $(lab) $(FLAGS)
+
+down: build
+	@bin/allinone down $(FLAGS)
+
+build:
+	@scripts/install up
+	@CGO_ENABLED=0 go build -trimpath -o bin/ ./examples/allinone
+
+guest:
+	@scripts/install up
+	@examples/allinone/guest/build build/guest
+
+test: export KINTOUN_REQUIRE ?= all
+test:
+	@scripts/install up test
+	@examples/allinone/guest/build build/guest
+	go vet ./...
+	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /e2e)
+	go test -timeout 30m -count 1 ./examples/allinone/e2e
+
+bench:
+	@scripts/install up bench
+	@examples/allinone/guest/build build/guest
+	go test -run '^$$' -bench . -benchtime 1s ./...
+
+lint:
+	golangci-lint run

@@ -1,0 +1,228 @@
+package compute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kintoun/kintoun/compute/driver"
+	"github.com/kintoun/kintoun/internal/converge"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/record"
+)
+
+// AgentOptions are optional.
+type AgentOptions struct {
+	// Resources are what the host has. Without them it takes no servers.
+	Resources Resources
+	// Resume starts servers again that ran when the host went down. Without it they are stopped, as in Nova.
+	Resume bool
+	// Heartbeat is how often the agent says that its host lives; 10 s by default.
+	Heartbeat time.Duration
+	// Resync is how often everything is compared with what runs, should news ever be missed; 5 min by default.
+	Resync time.Duration
+	// Attempts is how often something is tried before its server is told that it failed; 3 by default.
+	Attempts int
+	// Log receives failures; nil discards them.
+	Log *slog.Logger
+}
+
+// Agent makes one host run the servers that the service placed there, and reports how they are.
+// Servers go on without it; one that starts adopts those that run, untouched.
+type Agent struct {
+	service *Service
+	host    string
+	servers driver.Servers
+	plugger Plugger
+	files   ImageFiles
+	options AgentOptions
+	loop    *converge.Loop
+
+	mu       sync.Mutex
+	unsure   map[string]bool // whose state has to be looked up before it is trusted
+	seen     map[string]bool // looked up since the agent started
+	failures map[string]int
+}
+
+// NewAgent returns an agent for the host of that name; [Agent.Run] does the work.
+func NewAgent(service *Service, host string, servers driver.Servers, plugger Plugger, files ImageFiles, options *AgentOptions) *Agent {
+	a := &Agent{
+		service: service, host: host, servers: servers, plugger: plugger, files: files,
+		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{},
+	}
+	if options != nil {
+		a.options = *options
+	}
+	if a.options.Heartbeat <= 0 {
+		a.options.Heartbeat = 10 * time.Second
+	}
+	if a.options.Resync <= 0 {
+		a.options.Resync = 5 * time.Minute
+	}
+	if a.options.Attempts <= 0 {
+		a.options.Attempts = 3
+	}
+	if a.options.Log == nil {
+		a.options.Log = slog.New(slog.DiscardHandler)
+	}
+	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
+		a.options.Log.Warn("server not as wanted", "server", id, "host", host, "error", err, "failures", failures)
+	}})
+	return a
+}
+
+// Run registers the host and keeps it as wanted until ctx ends. Call it once.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.service.register(ctx, a.host, a.options.Resources); err != nil {
+		return fmt.Errorf("register host %s: %w", a.host, err)
+	}
+	a.service.attach(a)
+	defer a.service.detach(a)
+	var wg sync.WaitGroup
+	wg.Go(func() { a.loop.Run(ctx) })
+	wg.Go(func() { a.beat(ctx) })
+	if w, ok := a.servers.(driver.Watcher); ok {
+		wg.Go(func() { a.watch(ctx, w) })
+	}
+	wg.Go(func() {
+		converge.Follow(ctx, a.service.store, func(c record.Change) {
+			if c.Kind == serversKind {
+				a.loop.Enqueue(c.ID)
+			}
+		}, func() { a.enqueueAll(ctx) })
+	})
+	wg.Wait()
+	return nil
+}
+
+// Settle returns when everything on the host is as wanted, or with ctx's error.
+func (a *Agent) Settle(ctx context.Context) error { return a.loop.Settle(ctx) }
+
+func (a *Agent) enqueueAll(ctx context.Context) {
+	ids, err := a.List(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.options.Log.Warn("servers could not be listed", "host", a.host, "error", err)
+	}
+	a.loop.Enqueue(ids...)
+}
+
+func (a *Agent) beat(ctx context.Context) {
+	ticker := time.NewTicker(a.options.Heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := a.service.beat(ctx, a.host)
+		if errors.Is(err, ErrNotFound) {
+			err = a.service.register(ctx, a.host, a.options.Resources)
+		}
+		if err := errors.Join(err, a.service.tidy(ctx, a.host)); err != nil && ctx.Err() == nil {
+			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
+		}
+	}
+}
+
+// watchPause is how long the agent waits before it watches a driver again whose watch failed.
+const watchPause = time.Second
+
+func (a *Agent) watch(ctx context.Context, w driver.Watcher) {
+	for ctx.Err() == nil {
+		err := w.Watch(ctx, func(id string) {
+			a.doubt(id)
+			a.loop.Enqueue(id)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		a.options.Log.Warn("watching servers failed", "host", a.host, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchPause):
+			a.enqueueAll(ctx)
+		}
+	}
+}
+
+// doubt says that a server may not be as it was last seen.
+func (a *Agent) doubt(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unsure[id] = true
+}
+
+// List names the servers that are wanted on this host and those that the driver knows.
+func (a *Agent) List(ctx context.Context) ([]string, error) {
+	wanted, err := a.service.servers.List(a.service.store.Read(ctx), record.Query{
+		Where: []record.Condition{record.Eq("host", a.host), record.Eq("deleted", false)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for i := range wanted {
+		ids = append(ids, wanted[i].ID)
+	}
+	observed, err := a.servers.List(ctx)
+	if err != nil {
+		return ids, err
+	}
+	for _, o := range observed {
+		ids = append(ids, o.ID)
+	}
+	for _, id := range ids {
+		a.doubt(id)
+	}
+	return ids, nil
+}
+
+// ConsoleLog returns the last lines of a server's console.
+func (a *Agent) ConsoleLog(ctx context.Context, id string, lines int) ([]byte, error) {
+	consoles, ok := a.servers.(driver.Consoles)
+	if !ok {
+		return nil, fault.Wrap(ErrUnsupported, "Console output is not kept on host %s.", a.host)
+	}
+	return consoles.ConsoleLog(ctx, id, lines)
+}
+
+func (s *Service) attach(a *Agent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agents[a.host] = a
+}
+
+func (s *Service) detach(a *Agent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.agents[a.host] == a {
+		delete(s.agents, a.host)
+	}
+}
+
+// ConsoleOutput returns the last lines of a server's console, or with zero all that is kept. Only servers on the
+// hosts of this process can be asked; others are [ErrUnavailable].
+func (s *Service) ConsoleOutput(ctx context.Context, scope Scope, id string, lines int) ([]byte, error) {
+	v, err := s.Server(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	if v.Host == "" || v.LaunchedAt == nil {
+		return nil, fault.Wrap(ErrConflict, "Instance %s is not ready", id)
+	}
+	s.mu.Lock()
+	a := s.agents[v.Host]
+	s.mu.Unlock()
+	if a == nil {
+		return nil, fault.Wrap(ErrUnavailable, "The console of instance %s is on host %s, which cannot be asked from here.", id, v.Host)
+	}
+	output, err := a.ConsoleLog(ctx, id, lines)
+	if err != nil {
+		return nil, notFound(err, "Console log output could not be retrieved for instance %s. Reason: it has none.", id)
+	}
+	return output, nil
+}

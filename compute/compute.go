@@ -1,0 +1,166 @@
+// Package compute runs servers on hosts: flavors, keypairs, server groups, hosts, quotas, and servers from their
+// specification to their end.
+//
+// A [Service] validates, schedules and records what is wanted in a *sql.DB, and returns; an [Agent] on each host
+// follows the records, makes the host match through a driver.Servers (package compute/driver), and reports what it
+// observes. From others the package needs [Images] and [Networks] (where the service runs) and [ImageFiles] and
+// [Plugger] (where an agent runs); small interfaces, to be filled by adapters.
+//
+// Errors are of the kinds below, wrapped with what and which, in the words that OpenStack's compute API uses.
+// All methods are safe for concurrent use; several services may share one database.
+package compute
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/record"
+)
+
+// The kinds of error that this package returns.
+var (
+	ErrNotFound    = fault.ErrNotFound
+	ErrConflict    = fault.ErrConflict
+	ErrInvalid     = fault.ErrInvalid
+	ErrQuota       = fault.ErrQuota
+	ErrForbidden   = fault.ErrForbidden
+	ErrUnavailable = fault.ErrUnavailable
+	ErrUnsupported = fault.ErrUnsupported
+	ErrExhausted   = fault.ErrExhausted
+)
+
+// DefaultZone is the availability zone of hosts that no aggregate places elsewhere.
+const DefaultZone = "nova"
+
+// Scope is in whose name something is done. What lies outside it does not exist for it.
+type Scope struct {
+	ProjectID, UserID string
+	// Admin may act on every project.
+	Admin bool
+	// RequestID names the request in the server's list of actions; empty makes one up.
+	RequestID string
+}
+
+func (s Scope) sees(projectID string) bool { return s.Admin || s.ProjectID == projectID }
+
+// Options are optional.
+type Options struct {
+	// CPURatio, RAMRatio and DiskRatio are how far a host's resources are promised more than once;
+	// 16, 1.5 and 1 by default, as in Nova.
+	CPURatio, RAMRatio, DiskRatio float64
+	// DownAfter is how long a host may be silent before it counts as down; a minute by default.
+	DownAfter time.Duration
+	// KeepDeleted is how long deleted servers are remembered, for usage and changes-since; 30 days by default.
+	KeepDeleted time.Duration
+	// Quota is what a project may have unless its own quota says otherwise; [DefaultQuota] by default.
+	Quota *Quota
+}
+
+// Service is compute's control plane. Create it with [New].
+type Service struct {
+	store    *record.Store
+	images   Images
+	networks Networks
+	options  Options
+
+	flavors    *record.Table[Flavor]
+	keypairs   *record.Table[Keypair]
+	servers    *record.Table[Server]
+	groups     *record.Table[ServerGroup]
+	hosts      *record.Table[Host]
+	aggregates *record.Table[Aggregate]
+	actions    *record.Table[Action]
+	quotas     *record.Table[projectQuota]
+	counters   *record.Table[counter]
+
+	mu     sync.Mutex
+	agents map[string]*Agent // those that run in this process, by host
+}
+
+// New opens the service and creates or extends its tables in db.
+func New(ctx context.Context, db *sql.DB, images Images, networks Networks, options *Options) (*Service, error) {
+	store, err := record.Open(ctx, db, "compute")
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{store: store, images: images, networks: networks, agents: map[string]*Agent{}}
+	if options != nil {
+		s.options = *options
+	}
+	s.options.setDefaults()
+	s.flavors = record.Define(store, "flavors", flavorSpec)
+	s.keypairs = record.Define(store, "keypairs", keypairSpec)
+	s.servers = record.Define(store, serversKind, serverSpec)
+	s.groups = record.Define(store, "server_groups", groupSpec)
+	s.hosts = record.Define(store, "hosts", hostSpec)
+	s.aggregates = record.Define(store, "aggregates", aggregateSpec)
+	s.actions = record.Define(store, "actions", actionSpec)
+	s.quotas = record.Define(store, "quotas", quotaSpec)
+	s.counters = record.Define(store, "counters", counterSpec)
+	if err := store.Migrate(ctx); err != nil {
+		return nil, fmt.Errorf("compute's tables: %w", err)
+	}
+	return s, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.CPURatio <= 0 {
+		o.CPURatio = 16
+	}
+	if o.RAMRatio <= 0 {
+		o.RAMRatio = 1.5
+	}
+	if o.DiskRatio <= 0 {
+		o.DiskRatio = 1
+	}
+	if o.DownAfter <= 0 {
+		o.DownAfter = time.Minute
+	}
+	if o.KeepDeleted <= 0 {
+		o.KeepDeleted = 30 * 24 * time.Hour
+	}
+	if o.Quota == nil {
+		quota := DefaultQuota()
+		o.Quota = &quota
+	}
+}
+
+// now has the precision that the database keeps.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// counter gives out small numbers, for the identifiers that OpenStack has as integers.
+type counter struct {
+	Name     string
+	Last     int64
+	Revision int64
+}
+
+var counterSpec = record.Spec[counter]{
+	Key:      func(c *counter) string { return c.Name },
+	Revision: func(c *counter) *int64 { return &c.Revision },
+}
+
+func (s *Service) next(tx *record.Tx, name string) (int64, error) {
+	c, err := s.counters.Modify(tx, name, func(c *counter) error { c.Last++; return nil })
+	if errors.Is(err, ErrNotFound) {
+		c = &counter{Name: name, Last: 1}
+		err = s.counters.Insert(tx, c)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return c.Last, nil
+}
+
+// notFound says in the API's words what was not found, and keeps every other error.
+func notFound(err error, format string, args ...any) error {
+	if errors.Is(err, ErrNotFound) {
+		return fault.Wrap(ErrNotFound, format, args...)
+	}
+	return err
+}

@@ -1,0 +1,115 @@
+package compute
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/kintoun/kintoun/compute/driver"
+)
+
+// Images is what the service needs to know of images.
+type Images interface {
+	// Image returns an image that the scope may use, or [ErrNotFound].
+	Image(ctx context.Context, scope Scope, id string) (Image, error)
+}
+
+// Image is what a server boots from, as far as compute cares.
+type Image struct {
+	ID, Name string
+	// Status is Glance's: only "active" images boot.
+	Status string
+	// Format is the disk format: "raw", "qcow2", or "ami" for a bare root file system.
+	Format string
+	// SizeBytes is the data's size; VirtualBytes the disk's as a guest sees it, zero if unknown.
+	SizeBytes, VirtualBytes int64
+	// MinDiskGiB and MinRAMMiB are what a flavor must have at least.
+	MinDiskGiB, MinRAMMiB int
+	// KernelID and RamdiskID are images to boot the server with directly; empty boots from the disk.
+	KernelID, RamdiskID string
+	// CommandLine is the kernel's command line (the property os_command_line).
+	CommandLine string
+}
+
+// ImageFiles is what an agent needs: an image's data on its own host.
+type ImageFiles interface {
+	// ImageFile returns the path of a file with the image's data, which stays until the image is deleted.
+	ImageFile(ctx context.Context, imageID string) (string, error)
+}
+
+// Networks is what the service needs of networks. What the scope may not see is [ErrNotFound].
+type Networks interface {
+	// Networks lists those that the scope may attach servers to without naming them: the project's own and shared
+	// ones, without external ones.
+	Networks(ctx context.Context, scope Scope) ([]Network, error)
+	Network(ctx context.Context, scope Scope, id string) (Network, error)
+	// SecurityGroups finds the project's groups by name or identifier, in the order asked for. One that does not
+	// exist is [ErrNotFound], a name that several have [ErrConflict].
+	SecurityGroups(ctx context.Context, scope Scope, namesOrIDs []string) ([]SecurityGroup, error)
+	Port(ctx context.Context, scope Scope, id string) (Port, error)
+	// CreatePort makes a port that belongs to a server. No free address is [ErrExhausted], a taken one
+	// [ErrConflict], one outside the network's subnets [ErrInvalid].
+	CreatePort(ctx context.Context, spec PortSpec) (Port, error)
+	// BindPort gives an existing port to a server on a host; an empty binding takes it away.
+	BindPort(ctx context.Context, portID string, binding Binding) (Port, error)
+	// SetPortSecurityGroups replaces a port's groups.
+	SetPortSecurityGroups(ctx context.Context, portID string, groupIDs []string) error
+	// DeletePort deletes a port that CreatePort made; one that is gone already is no error.
+	DeletePort(ctx context.Context, portID string) error
+	// ServerPorts returns the ports of the given servers, by server, each list in the order of creation.
+	ServerPorts(ctx context.Context, serverIDs []string) (map[string][]Port, error)
+}
+
+// Plugger is what an agent needs of networks: a port's device on its own host.
+type Plugger interface {
+	// Plug makes the port's tap device exist, plugged into its network, and describes it. It may be called again.
+	Plug(ctx context.Context, portID string) (driver.NIC, error)
+	// Unplug takes the device away; one that is gone already is no error.
+	Unplug(ctx context.Context, portID string) error
+}
+
+// Network is a network that servers attach to.
+type Network struct {
+	ID, Name string
+	// External networks are for routers' gateways; only admins attach servers to them.
+	External bool
+	// Subnets is how many subnets it has; a server cannot attach to one with none.
+	Subnets int
+}
+
+// PortSpec is a port to create for a server.
+type PortSpec struct {
+	ProjectID, NetworkID string
+	// Name is the server's host name, for the network's DNS.
+	Name string
+	// FixedIP is the address to have; invalid for any.
+	FixedIP netip.Addr
+	// SecurityGroups are identifiers; nil is the project's default group.
+	SecurityGroups []string
+	Binding        Binding
+}
+
+// Binding is which server a port belongs to, and on which host.
+type Binding struct{ ServerID, Host, Zone string }
+
+// Port is a server's place in a network.
+type Port struct {
+	ID, ProjectID, NetworkID, NetworkName string
+	MAC                                   string
+	// Status is Neutron's: ACTIVE, DOWN, BUILD or ERROR.
+	Status   string
+	FixedIPs []FixedIP
+	// FloatingIPs lead to the port from outside.
+	FloatingIPs    []netip.Addr
+	SecurityGroups []SecurityGroup
+	// ServerID is the server (Neutron's device) that it belongs to; empty for none.
+	ServerID string
+}
+
+// FixedIP is an address of a port.
+type FixedIP struct {
+	Address  netip.Addr
+	SubnetID string
+}
+
+// SecurityGroup is a security group's identity.
+type SecurityGroup struct{ ID, Name string }

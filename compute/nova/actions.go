@@ -1,0 +1,200 @@
+package nova
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
+)
+
+// action is one kind of POST /servers/{id}/action: its argument is already checked.
+type action struct {
+	schema func(c *call) *schema
+	serve  func(c *call, id string, argument json.RawMessage) error
+	policy string
+}
+
+// notImplemented are actions that the API has and that cannot be done here yet.
+var notImplemented = []string{
+	"pause", "unpause", "suspend", "resume", "rebuild", "resize", "confirmResize", "revertResize", "migrate", "os-migrateLive",
+	"evacuate", "rescue", "unrescue", "shelve", "shelveOffload", "unshelve", "createImage", "createBackup", "restore",
+	"changePassword", "resetNetwork", "injectNetworkInfo", "addFixedIp", "removeFixedIp", "addFloatingIp", "removeFloatingIp",
+	"os-getVNCConsole", "os-getSPICEConsole", "os-getSerialConsole", "os-getRDPConsole", "trigger_crash_dump",
+}
+
+func (a *api) serverActions() map[string]action {
+	plain := func(do func(c *call, id string) error) action {
+		return action{serve: func(c *call, id string, _ json.RawMessage) error {
+			if err := do(c, id); err != nil {
+				return err
+			}
+			return c.empty(http.StatusAccepted)
+		}}
+	}
+	return map[string]action{
+		"os-start": plain(func(c *call, id string) error { return a.compute.Start(c.Context(), c.scope(), id) }),
+		"os-stop":  plain(func(c *call, id string) error { return a.compute.Stop(c.Context(), c.scope(), id) }),
+		"reboot": {
+			schema: func(*call) *schema {
+				return record(map[string]*schema{"type": words("HARD", "Hard", "hard", "SOFT", "Soft", "soft")}, "type")
+			},
+			serve: a.reboot,
+		},
+		"lock":                plain(func(c *call, id string) error { return a.compute.Lock(c.Context(), c.scope(), id, nil) }),
+		"unlock":              plain(func(c *call, id string) error { return a.compute.Unlock(c.Context(), c.scope(), id) }),
+		"forceDelete":         plain(func(c *call, id string) error { return a.compute.Delete(c.Context(), c.scope(), id) }),
+		"os-getConsoleOutput": {schema: consoleSchema, serve: a.consoleOutput},
+		"os-resetState": {
+			schema: func(*call) *schema { return record(map[string]*schema{"state": words("active", "error")}, "state") },
+			serve:  a.resetState, policy: "os_compute_api:os-admin-actions:reset_state",
+		},
+		"addSecurityGroup":    {schema: groupNameSchema, serve: a.changeSecurityGroup(true)},
+		"removeSecurityGroup": {schema: groupNameSchema, serve: a.changeSecurityGroup(false)},
+	}
+}
+
+func consoleSchema(*call) *schema {
+	return record(map[string]*schema{"length": {types: []string{"integer", "string", "null"}, pattern: bounded(0, 0).pattern}})
+}
+
+func groupNameSchema(*call) *schema { return record(map[string]*schema{"name": typeName()}, "name") }
+
+func (a *api) serverAction(c *call) error {
+	name, argument, err := c.actionBody()
+	if err != nil {
+		return err
+	}
+	id := c.PathValue("id")
+	if slices.Contains(notImplemented, name) {
+		if _, err := a.compute.Server(c.Context(), c.scope(), id); err != nil {
+			return err
+		}
+		return wire.WithStatus(http.StatusNotImplemented, fmt.Errorf("The action %s is not implemented here.", name)) //nolint:staticcheck // a sentence for users
+	}
+	if name == "lock" && c.at(73) {
+		return a.lock(c, id, argument)
+	}
+	do, ok := a.serverActions()[name]
+	if !ok {
+		return fault.Wrap(compute.ErrInvalid, "There is no such action: %s", name)
+	}
+	if do.policy != "" && !c.caller.IsAdmin() {
+		return forbidden(do.policy)
+	}
+	if do.schema != nil {
+		if err := checkArgument(wrap(name, do.schema(c)), name, argument, c.legacy); err != nil {
+			return err
+		}
+	}
+	return do.serve(c, id, argument)
+}
+
+// actionBody reads a body with exactly one property, the action's name.
+func (c *call) actionBody() (name string, argument json.RawMessage, err error) {
+	data, err := io.ReadAll(c.Body)
+	if err != nil {
+		return "", nil, err
+	}
+	var body map[string]json.RawMessage
+	if json.Unmarshal(data, &body) != nil || body == nil {
+		return "", nil, fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	}
+	if len(body) != 1 {
+		return "", nil, fault.Wrap(compute.ErrInvalid, "There is no such action: a request names exactly one")
+	}
+	for name, argument = range body {
+	}
+	return name, argument, nil
+}
+
+func checkArgument(s *schema, name string, argument json.RawMessage, lenient bool) error {
+	decoder := json.NewDecoder(bytes.NewReader(argument))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	}
+	return s.check(map[string]any{name: value}, lenient)
+}
+
+func (a *api) reboot(c *call, id string, argument json.RawMessage) error {
+	var how struct{ Type string }
+	if err := json.Unmarshal(argument, &how); err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	}
+	if err := a.compute.Reboot(c.Context(), c.scope(), id, strings.EqualFold(how.Type, "hard")); err != nil {
+		return err
+	}
+	return c.empty(http.StatusAccepted)
+}
+
+func (a *api) lock(c *call, id string, argument json.RawMessage) error {
+	s := wrap("lock", &schema{types: []string{"object", "null"}, properties: map[string]*schema{
+		"locked_reason": {types: []string{"string"}, minLength: 1, maxLength: 255},
+	}})
+	if err := checkArgument(s, "lock", argument, false); err != nil {
+		return err
+	}
+	var why struct {
+		Reason *string `json:"locked_reason"`
+	}
+	if err := json.Unmarshal(argument, &why); err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	}
+	if err := a.compute.Lock(c.Context(), c.scope(), id, why.Reason); err != nil {
+		return err
+	}
+	return c.empty(http.StatusAccepted)
+}
+
+func (a *api) consoleOutput(c *call, id string, argument json.RawMessage) error {
+	var which struct{ Length *wire.Int }
+	if err := json.Unmarshal(argument, &which); err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	}
+	lines := 0
+	if which.Length != nil {
+		if lines = int(*which.Length); lines < -1 {
+			return fault.Wrap(compute.ErrInvalid, "Invalid input for field/attribute length. Value: %d. %d is less than the minimum of -1", lines, lines)
+		}
+		if lines == 0 {
+			return c.json(http.StatusOK, object{"output": ""})
+		}
+	}
+	output, err := a.compute.ConsoleOutput(c.Context(), c.scope(), id, max(lines, 0))
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"output": strings.ToValidUTF8(string(output), "?")})
+}
+
+func (a *api) resetState(c *call, id string, argument json.RawMessage) error {
+	var to struct{ State string }
+	if err := json.Unmarshal(argument, &to); err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	}
+	if err := a.compute.ResetState(c.Context(), c.scope(), id, to.State == "active"); err != nil {
+		return err
+	}
+	return c.empty(http.StatusAccepted)
+}
+
+func (a *api) changeSecurityGroup(add bool) func(c *call, id string, argument json.RawMessage) error {
+	return func(c *call, id string, argument json.RawMessage) error {
+		var group struct{ Name string }
+		if err := json.Unmarshal(argument, &group); err != nil {
+			return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+		}
+		if err := a.compute.ChangeSecurityGroup(c.Context(), c.scope(), id, group.Name, add); err != nil {
+			return err
+		}
+		return c.empty(http.StatusAccepted)
+	}
+}

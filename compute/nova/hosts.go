@@ -1,0 +1,434 @@
+package nova
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/internal/fault"
+)
+
+func (a *api) hostOperations() []operation {
+	const services, hypervisors = "os_compute_api:os-services:", "os_compute_api:os-hypervisors:"
+	return []operation{
+		{method: "GET", path: "/os-availability-zone", serve: a.listZones},
+		{method: "GET", path: "/os-availability-zone/detail", serve: a.detailZones, policy: "os_compute_api:os-availability-zone:detail"},
+		{method: "GET", path: "/os-services", serve: a.listServices, policy: services + "list"},
+		{method: "PUT", path: "/os-services/{id}", serve: a.updateService, policy: services + "update"},
+		{method: "DELETE", path: "/os-services/{id}", serve: a.deleteService, policy: services + "delete"},
+		{method: "GET", path: "/os-hypervisors", serve: a.listHypervisors, policy: hypervisors + "list"},
+		{method: "GET", path: "/os-hypervisors/detail", serve: a.listHypervisors, policy: hypervisors + "list-detail"},
+		{method: "GET", path: "/os-hypervisors/statistics", serve: a.hypervisorStatistics, policy: hypervisors + "statistics", until: 87},
+		{method: "GET", path: "/os-hypervisors/{id}", serve: a.showHypervisor, policy: hypervisors + "show"},
+		{method: "GET", path: "/os-hypervisors/{id}/uptime", serve: a.hypervisorUptime, policy: hypervisors + "uptime", until: 87},
+		{method: "GET", path: "/os-hypervisors/{id}/search", serve: a.searchHypervisors(false), policy: hypervisors + "search", until: 52},
+		{method: "GET", path: "/os-hypervisors/{id}/servers", serve: a.searchHypervisors(true), policy: hypervisors + "servers", until: 52},
+		{method: "GET", path: "/os-migrations", serve: a.allMigrations, policy: "os_compute_api:os-migrations:index"},
+	}
+}
+
+func (a *api) allMigrations(c *call) error {
+	return c.json(http.StatusOK, object{"migrations": []object{}})
+}
+
+// zoneHosts groups the hosts by availability zone; there is always one zone.
+func (c *call) zoneHosts() (names []string, hosts map[string][]compute.Host, err error) {
+	all, err := c.api.compute.Hosts(c.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	zones, err := c.api.compute.Zones(c.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts = map[string][]compute.Host{}
+	for _, h := range all {
+		zone := zones[h.Name]
+		if hosts[zone] == nil {
+			names = append(names, zone)
+		}
+		hosts[zone] = append(hosts[zone], h)
+	}
+	if len(names) == 0 {
+		names = []string{compute.DefaultZone}
+	}
+	slices.Sort(names)
+	return names, hosts, nil
+}
+
+func (a *api) listZones(c *call) error {
+	names, hosts, err := c.zoneHosts()
+	if err != nil {
+		return err
+	}
+	shown := make([]object, 0, len(names))
+	for _, name := range names {
+		usable := slices.ContainsFunc(hosts[name], func(h compute.Host) bool { return !h.Disabled })
+		shown = append(shown, object{"zoneName": name, "zoneState": object{"available": usable || len(hosts[name]) == 0}, "hosts": nil})
+	}
+	return c.json(http.StatusOK, object{"availabilityZoneInfo": shown})
+}
+
+func (a *api) detailZones(c *call) error {
+	names, hosts, err := c.zoneHosts()
+	if err != nil {
+		return err
+	}
+	shown := make([]object, 0, len(names))
+	for _, name := range names {
+		inside := object{}
+		for _, h := range hosts[name] {
+			inside[h.Name] = object{"nova-compute": object{"active": !h.Disabled, "available": a.compute.Up(&h), "updated_at": precise(h.LastSeen)}}
+		}
+		shown = append(shown, object{"zoneName": name, "zoneState": object{"available": true}, "hosts": inside})
+	}
+	return c.json(http.StatusOK, object{"availabilityZoneInfo": shown})
+}
+
+func state(up bool) string {
+	if up {
+		return "up"
+	}
+	return "down"
+}
+
+func status(h *compute.Host) string {
+	if h.Disabled {
+		return "disabled"
+	}
+	return "enabled"
+}
+
+func (c *call) service(h *compute.Host, zones map[string]string) object {
+	o := object{
+		"id": h.Number, "binary": "nova-compute", "host": h.Name, "zone": zones[h.Name], "status": status(h),
+		"state": state(c.api.compute.Up(h)), "disabled_reason": h.DisabledReason, "updated_at": precise(h.LastSeen),
+	}
+	if c.at(11) {
+		o["forced_down"] = h.ForcedDown
+	}
+	if c.at(53) {
+		o["id"] = h.ServiceID
+	}
+	return o
+}
+
+func (a *api) listServices(c *call) error {
+	hosts, err := a.compute.Hosts(c.Context())
+	if err != nil {
+		return err
+	}
+	zones, err := a.compute.Zones(c.Context())
+	if err != nil {
+		return err
+	}
+	query := c.URL.Query()
+	shown := make([]object, 0, len(hosts))
+	for i := range hosts {
+		if (query.Has("host") && query.Get("host") != hosts[i].Name) || (query.Has("binary") && query.Get("binary") != "nova-compute") {
+			continue
+		}
+		shown = append(shown, c.service(&hosts[i], zones))
+	}
+	return c.json(http.StatusOK, object{"services": shown})
+}
+
+type serviceBody struct {
+	Host, Binary, Status string
+	Reason               *string `json:"disabled_reason"`
+	ForcedDown           *bool   `json:"forced_down"`
+}
+
+// updateService serves both forms: /os-services/disable with the host in the body, and since 2.53 the service's
+// identifier in the address.
+func (a *api) updateService(c *call) error {
+	if !c.at(53) {
+		return a.oldServiceAction(c)
+	}
+	var body serviceBody
+	if err := c.body(record(map[string]*schema{
+		"status": words("enabled", "disabled"), "disabled_reason": {types: []string{"string"}, minLength: 1, maxLength: 255}, "forced_down": kind("boolean"),
+	}), &body); err != nil {
+		return err
+	}
+	h, err := c.hostByService(c.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	change := compute.HostChange{ForcedDown: body.ForcedDown}
+	switch {
+	case body.Status == "" && body.ForcedDown == nil:
+		return fault.Wrap(compute.ErrInvalid, "No updates were requested. Fields 'status' or 'forced_down' should be specified.")
+	case body.Reason != nil && body.Status != "disabled":
+		return fault.Wrap(compute.ErrInvalid, "Specifying disabled_reason requires status to be disabled.")
+	case body.Status != "":
+		disabled := body.Status == "disabled"
+		change.Disabled, change.DisabledReason = &disabled, body.Reason
+	}
+	if h, err = a.compute.ChangeHost(c.Context(), h.Name, change); err != nil {
+		return err
+	}
+	zones, err := a.compute.Zones(c.Context())
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"service": c.service(h, zones)})
+}
+
+func (c *call) hostByService(id string) (*compute.Host, error) {
+	hosts, err := c.api.compute.Hosts(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	for i := range hosts {
+		if hosts[i].ServiceID == id || !c.at(53) && strconv.FormatInt(hosts[i].Number, 10) == id {
+			return &hosts[i], nil
+		}
+	}
+	return nil, fault.Wrap(compute.ErrNotFound, "Service %s not found.", id)
+}
+
+func (a *api) oldServiceAction(c *call) error {
+	action := c.PathValue("id")
+	properties := map[string]*schema{"host": typeFQDN(), "binary": typeName()}
+	required := []string{"host", "binary"}
+	var extra string
+	switch {
+	case action == "enable" || action == "disable":
+	case action == "disable-log-reason":
+		extra, properties["disabled_reason"] = "disabled_reason", &schema{types: []string{"string"}, minLength: 1, maxLength: 255}
+	case action == "force-down" && c.at(11):
+		extra, properties["forced_down"] = "forced_down", typeBoolean()
+	default:
+		return fault.Wrap(compute.ErrNotFound, "Unknown action")
+	}
+	if extra != "" {
+		required = append(required, extra)
+	}
+	var body serviceBody
+	if err := c.body(record(properties, required...), &body); err != nil {
+		return err
+	}
+	if body.Binary != "nova-compute" {
+		return fault.Wrap(compute.ErrNotFound, "Could not find binary %s on host %s.", body.Binary, body.Host)
+	}
+	change := compute.HostChange{DisabledReason: body.Reason, ForcedDown: body.ForcedDown}
+	if action != "force-down" {
+		disabled := action != "enable"
+		change.Disabled = &disabled
+	}
+	h, err := a.compute.ChangeHost(c.Context(), body.Host, change)
+	if err != nil {
+		return err
+	}
+	o := object{"host": h.Name, "binary": body.Binary}
+	switch action {
+	case "force-down":
+		o["forced_down"] = h.ForcedDown
+	case "disable-log-reason":
+		o["disabled_reason"] = h.DisabledReason
+		fallthrough
+	default:
+		o["status"] = status(h)
+	}
+	return c.json(http.StatusOK, object{"service": o})
+}
+
+func (a *api) deleteService(c *call) error {
+	h, err := c.hostByService(c.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if err := a.compute.DeleteHost(c.Context(), h.Name); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (c *call) hypervisorBasic(h *compute.Host) object {
+	o := object{"id": h.Number, "hypervisor_hostname": h.Name, "state": state(c.api.compute.Up(h)), "status": status(h)}
+	if c.at(53) {
+		o["id"] = h.ID
+	}
+	return o
+}
+
+func (c *call) hypervisor(h *compute.Host) object {
+	o := c.hypervisorBasic(h)
+	service := object{"host": h.Name, "id": h.Number, "disabled_reason": h.DisabledReason}
+	if c.at(53) {
+		service["id"] = h.ServiceID
+	}
+	o["service"], o["host_ip"], o["hypervisor_type"], o["hypervisor_version"] = service, h.Resources.Address, h.Resources.Type, h.Resources.Version
+	if c.at(88) {
+		o["uptime"] = nil
+		return o
+	}
+	for key, value := range resources(h) {
+		o[key] = value
+	}
+	o["cpu_info"] = any("")
+	if c.at(28) {
+		o["cpu_info"] = object{}
+	}
+	return o
+}
+
+func resources(h *compute.Host) map[string]int {
+	r, u := h.Resources, h.Used
+	return map[string]int{
+		"vcpus": r.VCPUs, "vcpus_used": u.VCPUs, "memory_mb": r.MemoryMiB, "memory_mb_used": u.MemoryMiB, "free_ram_mb": r.MemoryMiB - u.MemoryMiB,
+		"local_gb": r.DiskGiB, "local_gb_used": u.DiskGiB, "free_disk_gb": r.DiskGiB - u.DiskGiB, "disk_available_least": r.DiskGiB - u.DiskGiB,
+		"running_vms": u.Servers, "current_workload": 0,
+	}
+}
+
+// addServers adds a hypervisor's servers where they were asked for. Before 2.75 an empty list is left out.
+func (c *call) addServers(o object, h *compute.Host) error {
+	list, err := c.api.compute.Servers(c.Context(), c.scope(), compute.ServerFilter{AllProjects: true, Equal: map[string]string{"host": h.Name}})
+	if err != nil {
+		return err
+	}
+	shown := make([]object, 0, len(list))
+	for i := range list {
+		shown = append(shown, object{"uuid": list[i].ID, "name": list[i].Name})
+	}
+	if len(shown) > 0 || c.at(75) {
+		o["servers"] = shown
+	}
+	return nil
+}
+
+func (a *api) listHypervisors(c *call) error {
+	hosts, err := a.compute.Hosts(c.Context())
+	if err != nil {
+		return err
+	}
+	query, detail := c.URL.Query(), strings.HasSuffix(c.URL.Path, "/detail")
+	limit, marker, err := c.page()
+	if err != nil {
+		return err
+	}
+	shown, last, passed := []object{}, "", marker == "" || !c.at(33)
+	for i := range hosts {
+		h := &hosts[i]
+		if !passed {
+			passed = marker == h.ID || marker == strconv.FormatInt(h.Number, 10)
+			continue
+		}
+		if c.at(53) && !strings.Contains(h.Name, query.Get("hypervisor_hostname_pattern")) {
+			continue
+		}
+		o := c.hypervisorBasic(h)
+		if detail {
+			o = c.hypervisor(h)
+		}
+		if c.at(53) && strings.EqualFold(query.Get("with_servers"), "true") {
+			if err := c.addServers(o, h); err != nil {
+				return err
+			}
+		}
+		shown, last = append(shown, o), h.ID
+		if c.at(33) && len(shown) == limit {
+			break
+		}
+	}
+	if !passed {
+		return fault.Wrap(compute.ErrInvalid, "marker [%s] not found", marker)
+	}
+	if pattern := query.Get("hypervisor_hostname_pattern"); c.at(53) && pattern != "" && len(shown) == 0 {
+		return fault.Wrap(compute.ErrNotFound, "No hypervisor matching '%s' could be found.", pattern)
+	}
+	answer := object{"hypervisors": shown}
+	if links := c.next(len(shown), limit, last); links != nil && c.at(33) {
+		answer["hypervisors_links"] = links
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+func (c *call) host() (*compute.Host, error) {
+	hosts, err := c.api.compute.Hosts(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	id := c.PathValue("id")
+	for i := range hosts {
+		if c.at(53) && hosts[i].ID == id || !c.at(53) && strconv.FormatInt(hosts[i].Number, 10) == id {
+			return &hosts[i], nil
+		}
+	}
+	return nil, fault.Wrap(compute.ErrNotFound, "Hypervisor with ID '%s' could not be found.", id)
+}
+
+func (a *api) showHypervisor(c *call) error {
+	h, err := c.host()
+	if err != nil {
+		return err
+	}
+	o := c.hypervisor(h)
+	if c.at(53) && strings.EqualFold(c.URL.Query().Get("with_servers"), "true") {
+		if err := c.addServers(o, h); err != nil {
+			return err
+		}
+	}
+	return c.json(http.StatusOK, object{"hypervisor": o})
+}
+
+func (a *api) hypervisorUptime(c *call) error {
+	h, err := c.host()
+	if err != nil {
+		return err
+	}
+	o := c.hypervisorBasic(h)
+	o["uptime"] = " since " + isotime(h.StartedAt)
+	return c.json(http.StatusOK, object{"hypervisor": o})
+}
+
+func (a *api) searchHypervisors(servers bool) func(c *call) error {
+	return func(c *call) error {
+		hosts, err := a.compute.Hosts(c.Context())
+		if err != nil {
+			return err
+		}
+		pattern, shown := c.PathValue("id"), []object{}
+		for i := range hosts {
+			if !strings.Contains(hosts[i].Name, pattern) {
+				continue
+			}
+			o := c.hypervisorBasic(&hosts[i])
+			if servers {
+				if err := c.addServers(o, &hosts[i]); err != nil {
+					return err
+				}
+			}
+			shown = append(shown, o)
+		}
+		if len(shown) == 0 {
+			return fault.Wrap(compute.ErrNotFound, "No hypervisor matching '%s' could be found.", pattern)
+		}
+		return c.json(http.StatusOK, object{"hypervisors": shown})
+	}
+}
+
+func (a *api) hypervisorStatistics(c *call) error {
+	hosts, err := a.compute.Hosts(c.Context())
+	if err != nil {
+		return err
+	}
+	sum := map[string]int{"count": 0}
+	for key := range resources(&compute.Host{}) {
+		sum[key] = 0
+	}
+	for i := range hosts {
+		if hosts[i].Disabled {
+			continue
+		}
+		sum["count"]++
+		for key, value := range resources(&hosts[i]) {
+			sum[key] += value
+		}
+	}
+	return c.json(http.StatusOK, object{"hypervisor_statistics": sum})
+}

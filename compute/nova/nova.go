@@ -1,0 +1,147 @@
+// Package nova serves a compute.Service over HTTP as OpenStack's Compute API v2.1 does, with microversions, so that
+// unmodified clients work: the openstack command, novaclient, gophercloud, Tempest.
+//
+// It needs a compute.Service and an identity.Authenticator, and for the deprecated security group calls of old
+// clients perhaps a [SecurityGroups]. Whoever has the role admin may act on every project; everybody else sees only
+// their own. Faults have Nova's bodies ({"itemNotFound": {"code": 404, "message": …}}). The handler is safe for
+// concurrent use and keeps no state.
+package nova
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/identity"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
+)
+
+// Options are optional.
+type Options struct {
+	// AuthURL is the identity service's address, named to clients without a valid token.
+	AuthURL string
+	// SecurityGroups serves /os-security-groups and what belongs to it; without it they are not found.
+	SecurityGroups SecurityGroups
+	// MaxLimit is how many entries a list shows at most; 1000 by default.
+	MaxLimit int
+	// Log receives failures that are the server's own; nil discards them.
+	Log *slog.Logger
+}
+
+const defaultMaxLimit = 1000
+
+type api struct {
+	compute *compute.Service
+	options Options
+	known   map[string]bool // first segments of paths behind the version
+}
+
+// operation is one call of the API.
+type operation struct {
+	method, path string
+	serve        func(c *call) error
+	// since and until are the microversions that have it; zero is no bound.
+	since, until int
+	// policy is the name of the rule that lets only admins pass; empty lets everybody.
+	policy string
+}
+
+// Handler serves the API.
+func Handler(service *compute.Service, auth identity.Authenticator, options *Options) http.Handler {
+	a := newAPI(service, options)
+	inner := wire.NewHandler(a.routes(), dialect{}, wire.Options{Auth: auth, AuthURL: a.options.AuthURL, Log: a.options.Log})
+	return a.negotiate(inner)
+}
+
+// Routes are the calls that [Handler] serves, for tables of what is covered.
+func Routes(service *compute.Service, options *Options) []wire.Route {
+	return newAPI(service, options).routes()
+}
+
+func newAPI(service *compute.Service, options *Options) *api {
+	a := &api{compute: service, known: map[string]bool{}}
+	if options != nil {
+		a.options = *options
+	}
+	if a.options.MaxLimit <= 0 {
+		a.options.MaxLimit = defaultMaxLimit
+	}
+	for _, op := range a.operations() {
+		a.known[firstSegment(op.path)] = true
+	}
+	return a
+}
+
+func (a *api) operations() []operation {
+	var all []operation
+	for _, part := range [][]operation{
+		a.serverOperations(), a.partOperations(), a.flavorOperations(), a.keypairOperations(), a.hostOperations(),
+		a.aggregateOperations(), a.quotaOperations(), a.groupOperations(), a.securityGroupOperations(), a.extensionOperations(),
+	} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+func (a *api) routes() []wire.Route {
+	routes := []wire.Route{
+		{Method: "GET", Path: "/", Public: true, Serve: a.listVersions},
+		{Method: "GET", Path: "/v2.1", Public: true, Serve: a.showVersion},
+		{Method: "GET", Path: "/v2", Public: true, Serve: a.showVersion},
+	}
+	for _, op := range a.operations() {
+		routes = append(routes, wire.Route{Method: op.method, Path: "/v2.1" + op.path, Serve: func(w http.ResponseWriter, r *http.Request) error {
+			return a.serve(w, r, &op)
+		}})
+	}
+	return routes
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request, op *operation) error {
+	caller := identity.CallerFrom(r.Context())
+	c := &call{ResponseWriter: w, Request: r, api: a, negotiated: negotiatedFrom(r.Context()), caller: caller}
+	if c.minor < op.since || op.until > 0 && c.minor > op.until {
+		return fault.Wrap(compute.ErrNotFound, "The resource could not be found.")
+	}
+	if caller.ProjectID == "" && !caller.IsAdmin() {
+		return fault.Wrap(compute.ErrForbidden, "Policy doesn't allow the request without a project.")
+	}
+	if c.project != "" && c.project != caller.ProjectID {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request URL: URL's project_id '%s' doesn't match Context's project_id '%s'", c.project, caller.ProjectID)
+	}
+	if op.policy != "" && !caller.IsAdmin() {
+		return forbidden(op.policy)
+	}
+	return op.serve(c)
+}
+
+func forbidden(policy string) error {
+	return fault.Wrap(compute.ErrForbidden, "Policy doesn't allow %s to be performed.", policy)
+}
+
+// dialect writes faults as Nova does.
+type dialect struct{}
+
+var faultNames = map[int]string{
+	http.StatusBadRequest: "badRequest", http.StatusUnauthorized: "unauthorized", http.StatusForbidden: "forbidden",
+	http.StatusNotFound: "itemNotFound", http.StatusMethodNotAllowed: "badMethod", http.StatusConflict: "conflictingRequest",
+	http.StatusRequestEntityTooLarge: "overLimit", http.StatusUnsupportedMediaType: "badMediaType",
+	http.StatusTooManyRequests: "overLimit", http.StatusNotImplemented: "notImplemented", http.StatusServiceUnavailable: "serviceUnavailable",
+}
+
+// Fault answers with Nova's body; a request without a valid token gets the one of Keystone's middleware.
+func (dialect) Fault(w http.ResponseWriter, _ *http.Request, status int, err error) {
+	if status == http.StatusUnauthorized {
+		_ = wire.JSON(w, status, object{"error": object{"code": status, "title": "Unauthorized", "message": "The request you have made requires authentication."}})
+		return
+	}
+	name := faultNames[status]
+	if name == "" {
+		name = "computeFault"
+	}
+	_ = wire.JSON(w, status, object{name: object{"code": status, "message": err.Error()}})
+}
+
+// object is a JSON object that is being written.
+type object = map[string]any

@@ -1,0 +1,418 @@
+package nova
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
+)
+
+// partOperations are the calls on parts of a server.
+func (a *api) partOperations() []operation {
+	return []operation{
+		{method: "GET", path: "/servers/{id}/ips", serve: a.listAddresses},
+		{method: "GET", path: "/servers/{id}/ips/{network}", serve: a.showAddresses},
+		{method: "GET", path: "/servers/{id}/metadata", serve: a.listMetadata},
+		{method: "POST", path: "/servers/{id}/metadata", serve: a.setMetadata(false)},
+		{method: "PUT", path: "/servers/{id}/metadata", serve: a.setMetadata(true)},
+		{method: "GET", path: "/servers/{id}/metadata/{key}", serve: a.showMetadata},
+		{method: "PUT", path: "/servers/{id}/metadata/{key}", serve: a.setMetadataItem},
+		{method: "DELETE", path: "/servers/{id}/metadata/{key}", serve: a.deleteMetadata},
+		{method: "GET", path: "/servers/{id}/tags", serve: a.listTags, since: 26},
+		{method: "PUT", path: "/servers/{id}/tags", serve: a.setTags, since: 26},
+		{method: "DELETE", path: "/servers/{id}/tags", serve: a.clearTags, since: 26},
+		{method: "GET", path: "/servers/{id}/tags/{tag}", serve: a.hasTag, since: 26},
+		{method: "PUT", path: "/servers/{id}/tags/{tag}", serve: a.addTag, since: 26},
+		{method: "DELETE", path: "/servers/{id}/tags/{tag}", serve: a.deleteTag, since: 26},
+		{method: "GET", path: "/servers/{id}/os-interface", serve: a.listInterfaces},
+		{method: "GET", path: "/servers/{id}/os-interface/{port}", serve: a.showInterface},
+		{method: "POST", path: "/servers/{id}/os-interface", serve: a.later("Attaching an interface to a server that exists")},
+		{method: "DELETE", path: "/servers/{id}/os-interface/{port}", serve: a.later("Detaching an interface")},
+		{method: "GET", path: "/servers/{id}/os-instance-actions", serve: a.listActions},
+		{method: "GET", path: "/servers/{id}/os-instance-actions/{request}", serve: a.showAction},
+		{method: "GET", path: "/servers/{id}/diagnostics", serve: a.diagnostics, policy: "os_compute_api:os-server-diagnostics"},
+		{method: "GET", path: "/servers/{id}/os-server-password", serve: a.showPassword},
+		{method: "DELETE", path: "/servers/{id}/os-server-password", serve: a.clearPassword},
+		{method: "GET", path: "/servers/{id}/os-volume_attachments", serve: a.listVolumes},
+		{method: "POST", path: "/servers/{id}/os-volume_attachments", serve: a.later("Attaching a volume")},
+		{method: "GET", path: "/servers/{id}/topology", serve: a.topology, since: 78},
+		{method: "GET", path: "/servers/{id}/migrations", serve: a.listMigrations, since: 23},
+		{method: "POST", path: "/servers/{id}/remote-consoles", serve: a.later("A remote console"), since: 6},
+	}
+}
+
+// server returns the server that the address names.
+func (c *call) server() (*compute.Server, error) {
+	return c.api.compute.Server(c.Context(), c.scope(), c.PathValue("id"))
+}
+
+// later answers for what the API has and this implementation has not yet.
+func (a *api) later(what string) func(c *call) error {
+	return func(c *call) error {
+		if _, err := c.server(); err != nil {
+			return err
+		}
+		return fault.Wrap(compute.ErrUnsupported, "%s is not implemented here.", what)
+	}
+}
+
+func (c *call) addressesOf() (map[string][]object, error) {
+	s, err := c.server()
+	if err != nil {
+		return nil, err
+	}
+	view, err := c.viewer([]compute.Server{*s})
+	if err != nil {
+		return nil, err
+	}
+	return view.addresses(s, false), nil
+}
+
+func (a *api) listAddresses(c *call) error {
+	addresses, err := c.addressesOf()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"addresses": addresses})
+}
+
+func (a *api) showAddresses(c *call) error {
+	addresses, err := c.addressesOf()
+	if err != nil {
+		return err
+	}
+	name := c.PathValue("network")
+	if addresses[name] == nil {
+		return fault.Wrap(compute.ErrNotFound, "Instance is not a member of specified network")
+	}
+	return c.json(http.StatusOK, object{name: addresses[name]})
+}
+
+func (a *api) listMetadata(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	if s.Metadata == nil {
+		s.Metadata = map[string]string{}
+	}
+	return c.json(http.StatusOK, object{"metadata": s.Metadata})
+}
+
+func (a *api) setMetadata(replace bool) func(c *call) error {
+	return func(c *call) error {
+		var body struct{ Metadata map[string]string }
+		if err := c.body(wrap("metadata", typeMetadata()), &body); err != nil {
+			return err
+		}
+		metadata, err := a.compute.SetMetadata(c.Context(), c.scope(), c.PathValue("id"), body.Metadata, replace)
+		if err != nil {
+			return err
+		}
+		return c.json(http.StatusOK, object{"metadata": metadata})
+	}
+}
+
+func (a *api) showMetadata(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	key := c.PathValue("key")
+	value, ok := s.Metadata[key]
+	if !ok {
+		return fault.Wrap(compute.ErrNotFound, "Metadata item was not found")
+	}
+	return c.json(http.StatusOK, object{"meta": object{key: value}})
+}
+
+func (a *api) setMetadataItem(c *call) error {
+	var body struct{ Meta map[string]string }
+	if err := c.body(wrap("meta", typeMetadata()), &body); err != nil {
+		return err
+	}
+	key := c.PathValue("key")
+	if len(body.Meta) != 1 {
+		return fault.Wrap(compute.ErrInvalid, "Request body contains too many items")
+	}
+	if _, ok := body.Meta[key]; !ok {
+		return fault.Wrap(compute.ErrInvalid, "Request body and URI mismatch")
+	}
+	if _, err := a.compute.SetMetadata(c.Context(), c.scope(), c.PathValue("id"), body.Meta, false); err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"meta": body.Meta})
+}
+
+func (a *api) deleteMetadata(c *call) error {
+	if err := a.compute.DeleteMetadata(c.Context(), c.scope(), c.PathValue("id"), c.PathValue("key")); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (a *api) listTags(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"tags": orEmpty(s.Tags)})
+}
+
+func (a *api) setTags(c *call) error {
+	var body struct{ Tags []string }
+	if err := c.body(wrap("tags", &schema{types: []string{"array"}, items: typeTag(), maxItems: 50}), &body); err != nil {
+		return err
+	}
+	tags, err := a.compute.SetTags(c.Context(), c.scope(), c.PathValue("id"), body.Tags)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"tags": orEmpty(tags)})
+}
+
+func (a *api) clearTags(c *call) error {
+	if _, err := a.compute.SetTags(c.Context(), c.scope(), c.PathValue("id"), nil); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (a *api) hasTag(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	if tag := c.PathValue("tag"); !slices.Contains(s.Tags, tag) {
+		return fault.Wrap(compute.ErrNotFound, "Server %s has no tag '%s'", s.ID, tag)
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (a *api) addTag(c *call) error {
+	added, err := a.compute.AddTag(c.Context(), c.scope(), c.PathValue("id"), c.PathValue("tag"))
+	if err != nil {
+		return err
+	}
+	if !added {
+		return c.empty(http.StatusNoContent)
+	}
+	c.ResponseWriter.Header().Set("Location", baseURL(c.Request)+c.URL.Path)
+	return c.empty(http.StatusCreated)
+}
+
+func (a *api) deleteTag(c *call) error {
+	if err := a.compute.DeleteTag(c.Context(), c.scope(), c.PathValue("id"), c.PathValue("tag")); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (c *call) portsOf() ([]compute.Port, *compute.Server, error) {
+	s, err := c.server()
+	if err != nil {
+		return nil, nil, err
+	}
+	ports, err := c.api.compute.Ports(c.Context(), []compute.Server{*s})
+	return inOrder(s, ports[s.ID]), s, err
+}
+
+func (c *call) attachment(p *compute.Port, s *compute.Server) object {
+	ips := make([]object, 0, len(p.FixedIPs))
+	for _, ip := range p.FixedIPs {
+		ips = append(ips, object{"ip_address": ip.Address.String(), "subnet_id": ip.SubnetID})
+	}
+	o := object{"port_id": p.ID, "net_id": p.NetworkID, "mac_addr": p.MAC, "port_state": p.Status, "fixed_ips": ips}
+	if c.at(70) {
+		o["tag"] = nil
+		for _, attached := range s.Ports {
+			if attached.ID == p.ID {
+				o["tag"] = nilIfEmpty(attached.Tag)
+			}
+		}
+	}
+	return o
+}
+
+func (a *api) listInterfaces(c *call) error {
+	ports, s, err := c.portsOf()
+	if err != nil {
+		return err
+	}
+	shown := make([]object, 0, len(ports))
+	for i := range ports {
+		shown = append(shown, c.attachment(&ports[i], s))
+	}
+	return c.json(http.StatusOK, object{"interfaceAttachments": shown})
+}
+
+func (a *api) showInterface(c *call) error {
+	ports, s, err := c.portsOf()
+	if err != nil {
+		return err
+	}
+	for i := range ports {
+		if ports[i].ID == c.PathValue("port") {
+			return c.json(http.StatusOK, object{"interfaceAttachment": c.attachment(&ports[i], s)})
+		}
+	}
+	return fault.Wrap(compute.ErrNotFound, "Instance %s does not have a port with id %s", s.ID, c.PathValue("port"))
+}
+
+func (a *api) listActions(c *call) error {
+	if !c.at(21) {
+		if _, err := c.server(); err != nil {
+			return err
+		}
+	}
+	var f compute.ActionFilter
+	var err error
+	if c.at(58) {
+		if f.Limit, f.Marker, err = c.page(); err != nil {
+			return err
+		}
+		if since := c.URL.Query().Get("changes-since"); since != "" {
+			if f.Since, err = instant(since); err != nil {
+				return err
+			}
+		}
+		if before := c.URL.Query().Get("changes-before"); before != "" && c.at(66) {
+			if f.Before, err = instant(before); err != nil {
+				return err
+			}
+		}
+	}
+	list, err := a.compute.Actions(c.Context(), c.scope(), c.PathValue("id"), f)
+	if err != nil {
+		return err
+	}
+	shown := make([]object, 0, len(list))
+	for i := range list {
+		shown = append(shown, c.action(&list[i]))
+	}
+	answer := object{"instanceActions": shown}
+	if c.at(58) && len(list) > 0 {
+		if links := c.next(len(list), f.Limit, list[len(list)-1].RequestID); links != nil {
+			answer["links"] = links
+		}
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+func (c *call) action(x *compute.Action) object {
+	o := object{
+		"action": x.Name, "instance_uuid": x.ServerID, "message": x.Message, "project_id": x.ProjectID,
+		"request_id": x.RequestID, "start_time": precise(x.StartedAt), "user_id": x.UserID,
+	}
+	if c.at(58) {
+		o["updated_at"] = precise(x.UpdatedAt)
+	}
+	return o
+}
+
+func (a *api) showAction(c *call) error {
+	if !c.at(21) {
+		if _, err := c.server(); err != nil {
+			return err
+		}
+	}
+	x, err := a.compute.Action(c.Context(), c.scope(), c.PathValue("id"), c.PathValue("request"))
+	if err != nil {
+		return err
+	}
+	o := c.action(x)
+	admin := c.caller.IsAdmin()
+	if !admin && !c.at(51) {
+		return c.json(http.StatusOK, object{"instanceAction": o})
+	}
+	e := object{"event": x.Event.Name, "start_time": precise(x.Event.StartedAt), "finish_time": preciseOrNil(x.Event.FinishedAt), "result": nilIfEmpty(x.Event.Result)}
+	if admin {
+		e["traceback"] = nil
+	}
+	if c.at(62) {
+		e["hostId"] = hostID(&compute.Server{ProjectID: x.ProjectID, Host: x.Event.Host})
+		if admin {
+			e["host"] = nilIfEmpty(x.Event.Host)
+		}
+	}
+	if c.at(84) {
+		e["details"] = x.Event.Details
+	}
+	o["events"] = []object{e}
+	return c.json(http.StatusOK, object{"instanceAction": o})
+}
+
+var powerNames = map[compute.PowerState]string{
+	compute.NoPowerState: "pending", compute.PowerRunning: "running", compute.PowerOff: "shutdown", compute.PowerCrashed: "crashed",
+}
+
+func (a *api) diagnostics(c *call) error {
+	ports, s, err := c.portsOf()
+	if err != nil {
+		return err
+	}
+	if s.VMState != compute.Active {
+		return fault.Wrap(compute.ErrConflict, "Cannot 'get_diagnostics' instance %s while it is in vm_state %s", s.ID, s.VMState)
+	}
+	if !c.at(48) {
+		return c.json(http.StatusOK, object{"memory": s.Flavor.MemoryMiB * 1024})
+	}
+	nics := make([]object, 0, len(ports))
+	for _, p := range ports {
+		nic := object{"mac_address": p.MAC}
+		for _, counter := range []string{"rx_drop", "rx_errors", "rx_octets", "rx_packets", "rx_rate", "tx_drop", "tx_errors", "tx_octets", "tx_packets", "tx_rate"} {
+			nic[counter] = nil
+		}
+		nics = append(nics, nic)
+	}
+	return c.json(http.StatusOK, object{
+		"state": powerNames[s.PowerState], "driver": "libvirt", "hypervisor": "qemu", "hypervisor_os": nil,
+		"uptime": int(time.Since(*s.LaunchedAt).Seconds()), "config_drive": false,
+		"num_cpus": s.Flavor.VCPUs, "num_nics": len(nics), "num_disks": 1,
+		"cpu_details": []object{}, "disk_details": []object{}, "nic_details": nics,
+		"memory_details": object{"maximum": s.Flavor.MemoryMiB, "used": nil},
+	})
+}
+
+func (a *api) showPassword(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"password": s.Password})
+}
+
+func (a *api) clearPassword(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	if err := a.compute.SetPassword(c.Context(), s.ID, ""); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (a *api) listVolumes(c *call) error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	return wire.JSON(c.ResponseWriter, http.StatusOK, object{"volumeAttachments": []object{}})
+}
+
+func (a *api) topology(c *call) error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"nodes": []object{}, "pagesize_kb": nil})
+}
+
+func (a *api) listMigrations(c *call) error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, object{"migrations": []object{}})
+}

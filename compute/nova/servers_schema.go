@@ -1,0 +1,160 @@
+package nova
+
+import (
+	"regexp"
+
+	"github.com/kintoun/kintoun/internal/wire"
+)
+
+// createServer is the body of POST /servers.
+type createServer struct {
+	Server struct {
+		Name             string
+		ImageRef         string
+		FlavorRef        text
+		AdminPass        string
+		Metadata         map[string]string
+		Networks         networksField
+		KeyName          *string                 `json:"key_name"`
+		UserData         *string                 `json:"user_data"`
+		SecurityGroups   []struct{ Name string } `json:"security_groups"`
+		AvailabilityZone *string                 `json:"availability_zone"`
+		ConfigDrive      wire.Bool               `json:"config_drive"`
+		MinCount         *wire.Int               `json:"min_count"`
+		MaxCount         *wire.Int               `json:"max_count"`
+		ReservationID    wire.Bool               `json:"return_reservation_id"`
+		DiskConfig       string                  `json:"OS-DCF:diskConfig"`
+		AccessIPv4       string
+		AccessIPv6       string
+		Personality      []any
+		Volumes          []any    `json:"block_device_mapping"`
+		Devices          []device `json:"block_device_mapping_v2"`
+		Description      *string
+		Tags             []string
+		TrustedCerts     []string `json:"trusted_image_certificates"`
+		Host             string
+		Hypervisor       string `json:"hypervisor_hostname"`
+		Hostname         string
+	}
+	Hints    *hints `json:"os:scheduler_hints"`
+	OldHints *hints `json:"OS-SCH-HNT:scheduler_hints"`
+}
+
+type hints struct {
+	Group         textList
+	SameHost      textList `json:"same_host"`
+	DifferentHost textList `json:"different_host"`
+}
+
+// device is an entry of block_device_mapping_v2.
+type device struct {
+	SourceType      string `json:"source_type"`
+	DestinationType string `json:"destination_type"`
+	UUID            string
+	ImageID         string `json:"image_id"`
+	VolumeID        string `json:"volume_id"`
+	SnapshotID      string `json:"snapshot_id"`
+	BootIndex       *text  `json:"boot_index"`
+}
+
+func deviceSchema(minor int) *schema {
+	s := record(map[string]*schema{
+		"virtual_name": {types: []string{"string"}, maxLength: 255}, "volume_id": typeUUID(), "snapshot_id": typeUUID(), "image_id": typeUUID(),
+		"volume_size":           {types: []string{"integer", "string"}, pattern: regexp.MustCompile(`^[0-9]+$`)},
+		"device_name":           {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9._/-]*$`)},
+		"delete_on_termination": typeBoolean(), "no_device": anything(), "connection_info": typeString(),
+		"source_type": words("volume", "image", "snapshot", "blank"), "destination_type": words("local", "volume"),
+		"uuid":         {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9._-]*$`)},
+		"guest_format": typeString(), "device_type": typeString(), "disk_bus": typeString(),
+		"boot_index": {types: []string{"integer", "string", "null"}, pattern: regexp.MustCompile(`^-?[0-9]+$`)},
+	})
+	if minor == 32 || minor >= 42 {
+		s.properties["tag"] = typeTag()
+	}
+	if minor >= 67 {
+		s.properties["volume_type"] = &schema{types: []string{"string", "null"}, maxLength: 255}
+	}
+	return s
+}
+
+func networksSchema(minor int) *schema {
+	card := record(map[string]*schema{"fixed_ip": typeIP("ip"), "port": typeUUIDOrNull(), "uuid": typeString()})
+	if minor >= 32 && minor < 37 || minor >= 42 {
+		card.properties["tag"] = typeTag()
+	}
+	if minor < 37 {
+		return list(card)
+	}
+	card.properties["uuid"] = typeUUID()
+	return either(list(card), words("none", "auto"))
+}
+
+func hintsSchema() *schema {
+	ids := either(typeUUID(), list(typeUUID()))
+	return &schema{types: []string{"object"}, others: anything(), properties: map[string]*schema{
+		"group": ids, "different_host": ids, "same_host": ids,
+	}}
+}
+
+func createSchema(minor int, legacy bool) *schema {
+	properties := map[string]*schema{
+		"name": typeName(), "imageRef": either(typeUUID(), &schema{types: []string{"string"}, pattern: regexp.MustCompile(`^$`)}),
+		"flavorRef": {types: []string{"string", "integer"}, minLength: 1},
+		"adminPass": typeString(), "metadata": typeMetadata(), "networks": networksSchema(minor),
+		"OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP("ipv4"), "accessIPv6": typeIP("ipv6"),
+		"personality":       list(record(map[string]*schema{"path": typeString(), "contents": {types: []string{"string"}, format: "base64"}})),
+		"availability_zone": typeName(), "block_device_mapping": list(anything()), "block_device_mapping_v2": list(deviceSchema(minor)),
+		"config_drive": typeBoolean(), "key_name": typeName(), "min_count": bounded(1, maxInt), "max_count": bounded(1, maxInt),
+		"return_reservation_id": typeBoolean(),
+		"security_groups":       list(record(map[string]*schema{"name": typeName()})),
+		"user_data":             {types: []string{"string"}, format: "base64", maxLength: 65535},
+	}
+	required := []string{"name", "flavorRef"}
+	if legacy {
+		properties["user_data"].types = []string{"string", "null"}
+	}
+	if minor >= 19 {
+		properties["description"] = typeDescription()
+	}
+	if minor >= 37 {
+		required = append(required, "networks")
+	}
+	if minor >= 52 {
+		properties["tags"] = &schema{types: []string{"array"}, items: typeTag(), maxItems: 50}
+	}
+	if minor >= 57 {
+		delete(properties, "personality")
+	}
+	if minor >= 63 {
+		properties["trusted_image_certificates"] = &schema{types: []string{"array", "null"}, items: typeString(), maxItems: 50, unique: true}
+	}
+	if minor >= 74 {
+		properties["host"], properties["hypervisor_hostname"] = typeFQDN(), typeFQDN()
+	}
+	if minor >= 90 {
+		properties["hostname"] = hostnameSchema(minor)
+	}
+	return record(map[string]*schema{
+		"server": record(properties, required...), "os:scheduler_hints": hintsSchema(), "OS-SCH-HNT:scheduler_hints": hintsSchema(),
+	}, "server")
+}
+
+func hostnameSchema(minor int) *schema {
+	if minor >= 94 {
+		return typeFQDN()
+	}
+	return typeHostname()
+}
+
+func updateSchema(minor int) *schema {
+	properties := map[string]*schema{
+		"name": typeName(), "OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP("ipv4"), "accessIPv6": typeIP("ipv6"),
+	}
+	if minor >= 19 {
+		properties["description"] = typeDescription()
+	}
+	if minor >= 90 {
+		properties["hostname"] = hostnameSchema(minor)
+	}
+	return wrap("server", record(properties))
+}

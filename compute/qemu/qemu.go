@@ -1,0 +1,346 @@
+//go:build linux
+
+// Package qemu runs servers as QEMU processes, one for each: a driver of package compute/driver.
+//
+// A QEMU outlives the program that started it and is found again by it. It runs unprivileged, under QEMU's own
+// system call filter and, where cgroup v2 can be written, in a cgroup of its own; it opens nothing by path, but is
+// handed its disk, its tap devices and its sockets as open files. Everything about a server lies in one directory,
+// Options.Dir/instances/ID: its disk (a qcow2 layer over the image), its console's log, its record, QEMU's output.
+//
+// From the host it needs QEMU (Debian: qemu-system-x86, qemu-utils), and root, unless the user may open
+// the tap devices and needs no other account. KVM is used where it really runs guests, which is tried once
+// per boot of the host; QEMU's own emulation (TCG) otherwise.
+//
+// A [Driver] is safe for concurrent use; calls for one server are made one after the other. A change of a server's
+// processors, memory, kernel or NICs takes effect when it boots next. Errors are wrapped with the server's
+// identifier; [ErrInvalid], [ErrNotFound] and [ErrUnavailable] are the kinds.
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kintoun/kintoun/compute/driver"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/process"
+)
+
+// The kinds of error.
+var (
+	ErrInvalid     = fault.ErrInvalid
+	ErrNotFound    = fault.ErrNotFound
+	ErrUnavailable = fault.ErrUnavailable
+)
+
+// Options says how to run servers. The zero value of each field but Dir is a default.
+type Options struct {
+	// Dir keeps the servers. It is made if it does not exist.
+	Dir string
+	// RunDir keeps the servers' sockets; its path is short (at most 60 bytes). Default: Dir/run.
+	RunDir string
+	// Accelerator is "kvm", "tcg" or "auto" (the default): KVM if it works.
+	Accelerator string
+	// User is the account that QEMU runs as, by name or number. Default: "libvirt-qemu" if there is one, else "nobody";
+	// without root it is always the caller.
+	User string
+	// Binary and ImageBinary are QEMU and qemu-img. Default: those on PATH.
+	Binary, ImageBinary string
+	// CPU is QEMU's processor model. Default: "host" with KVM, "qemu64" without.
+	CPU string
+	// Grace is how long a guest may take to power itself off before it is killed. Default: 60 s, as Nova's.
+	Grace time.Duration
+	// HotPlugPorts is how many PCIe ports are kept free in each server for devices to come. Default: 4; negative: none.
+	HotPlugPorts int
+	// NoOffload makes guests compute checksums and segment packets themselves, for fabrics that cannot.
+	NoOffload bool
+	// ConsoleBytes bounds each server's console log. Default: 1 MiB.
+	ConsoleBytes int64
+	// Cgroup is the directory (cgroup v2) to make the servers' cgroups in. Default: "kintoun" in the hierarchy's root
+	// where that can be written, else none; "none" for none.
+	Cgroup string
+}
+
+// Driver runs servers with QEMU.
+type Driver struct {
+	o           Options
+	accelerator string
+	credential  *syscall.Credential
+	cgroup      string
+
+	mu sync.Mutex
+	// locks serialize what is done to one server.
+	locks map[string]*sync.Mutex
+	// watchers are told of servers that begin to run.
+	watchers map[chan<- started]struct{}
+}
+
+var (
+	_ driver.Servers  = (*Driver)(nil)
+	_ driver.Consoles = (*Driver)(nil)
+	_ driver.Watcher  = (*Driver)(nil)
+)
+
+// maxRunDir keeps socket paths, RunDir/ID/serial, below the 108 bytes of unix(7).
+const maxRunDir = 60
+
+// New prepares to run servers below o.Dir, and finds those that run. It decides on the accelerator, which, the first
+// time since the host's boot, may take some seconds.
+func New(ctx context.Context, o *Options) (*Driver, error) {
+	d := &Driver{o: *o, locks: map[string]*sync.Mutex{}, watchers: map[chan<- started]struct{}{}}
+	if err := d.setDefaults(); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.credential, err = credential(d.o.User); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{d.instances(), d.o.RunDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("qemu: %w", err)
+		}
+	}
+	if err := d.removeHalfMade(); err != nil {
+		return nil, err
+	}
+	if d.accelerator, err = d.chooseAccelerator(ctx); err != nil {
+		return nil, err
+	}
+	d.cgroup = prepareCgroup(d.o.Cgroup)
+	return d, nil
+}
+
+func (d *Driver) setDefaults() error {
+	o := &d.o
+	if o.Dir == "" {
+		return fault.Wrap(ErrInvalid, "qemu: no directory")
+	}
+	var err error
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return err
+	}
+	if o.RunDir == "" {
+		o.RunDir = filepath.Join(o.Dir, "run")
+	}
+	if len(o.RunDir) > maxRunDir {
+		return fault.Wrap(ErrInvalid, "qemu: the run directory %s is longer than %d bytes, too long for sockets: choose another", o.RunDir, maxRunDir)
+	}
+	setDefault(&o.Accelerator, "auto")
+	setDefault(&o.Binary, "qemu-system-x86_64")
+	setDefault(&o.ImageBinary, "qemu-img")
+	setDefault(&o.Grace, 60*time.Second)
+	setDefault(&o.HotPlugPorts, 4)
+	setDefault(&o.ConsoleBytes, 1<<20)
+	for path, debian := range map[*string]string{&o.Binary: "qemu-system-x86", &o.ImageBinary: "qemu-utils"} {
+		found, err := exec.LookPath(*path)
+		if err != nil {
+			return fault.Wrap(ErrUnavailable, "qemu: %s is not installed: apt-get install %s", *path, debian)
+		}
+		*path = found
+	}
+	return nil
+}
+
+func setDefault[T comparable](value *T, otherwise T) {
+	var zero T
+	if *value == zero {
+		*value = otherwise
+	}
+}
+
+// credential is whom to run as; nil is the caller.
+func credential(name string) (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	candidates := []string{name}
+	if name == "" {
+		candidates = []string{"libvirt-qemu", "nobody"}
+	}
+	for _, candidate := range candidates {
+		account, err := user.Lookup(candidate)
+		if err != nil {
+			account, err = user.LookupId(candidate)
+		}
+		if err != nil {
+			continue
+		}
+		uid, _ := strconv.ParseUint(account.Uid, 10, 32)
+		gid, _ := strconv.ParseUint(account.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: kvmGroup()}, nil
+	}
+	return nil, fault.Wrap(ErrInvalid, "qemu: there is no account %v to run servers as", candidates)
+}
+
+// UID is the numeric user that servers run as.
+func (d *Driver) UID() int {
+	if d.credential == nil {
+		return os.Geteuid()
+	}
+	return int(d.credential.Uid)
+}
+
+// Accelerator is what runs the guests' instructions: "kvm" or "tcg".
+func (d *Driver) Accelerator() string { return d.accelerator }
+
+func (d *Driver) instances() string        { return filepath.Join(d.o.Dir, "instances") }
+func (d *Driver) dir(id string) string     { return filepath.Join(d.instances(), id) }
+func (d *Driver) run(id string) string     { return filepath.Join(d.o.RunDir, id) }
+func (d *Driver) qmpPath(id string) string { return filepath.Join(d.run(id), "qmp") }
+func (d *Driver) lock(id string) *sync.Mutex {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.locks[id]
+	if l == nil {
+		l = &sync.Mutex{}
+		d.locks[id] = l
+	}
+	return l
+}
+
+// List says what exists, in the order of identifiers. It asks the kernel, not the guests.
+func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
+	entries, err := os.ReadDir(d.instances())
+	if err != nil {
+		return nil, fmt.Errorf("qemu: %w", err)
+	}
+	var all []driver.Observed
+	for _, entry := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if validID(entry.Name()) != nil {
+			continue
+		}
+		one, err := d.observe(entry.Name())
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("qemu: server %s: %w", entry.Name(), err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (d *Driver) observe(id string) (driver.Observed, error) {
+	// While something is done to the server its record is not ours to correct.
+	lock := d.lock(id)
+	locked := lock.TryLock()
+	if locked {
+		defer lock.Unlock()
+	}
+	rec, err := d.load(id)
+	if err != nil {
+		return driver.Observed{}, err
+	}
+	one := driver.Observed{ID: id, State: driver.Stopped, Boots: rec.Boots, Reason: rec.Reason}
+	if rec.Phase == phaseCrashed {
+		one.State = driver.Crashed
+	}
+	if !rec.mayRun() {
+		return one, nil
+	}
+	proc, err := process.Find(d.dir(id))
+	if err != nil {
+		return one, err
+	}
+	if proc != nil {
+		one.State, one.PID = driver.Running, proc.PID
+		return one, nil
+	}
+	rec = d.ended(id, rec)
+	one.Reason = rec.Reason
+	if rec.Phase == phaseCrashed {
+		one.State = driver.Crashed
+	}
+	if locked {
+		return one, d.save(id, rec)
+	}
+	return one, nil
+}
+
+// removeHalfMade deletes what a creation or removal that was cut short left behind.
+func (d *Driver) removeHalfMade() error {
+	entries, err := os.ReadDir(d.instances())
+	if err != nil {
+		return fmt.Errorf("qemu: %w", err)
+	}
+	for _, entry := range entries {
+		switch filepath.Ext(entry.Name()) {
+		case extMaking, extGone:
+			if err := os.RemoveAll(filepath.Join(d.instances(), entry.Name())); err != nil {
+				return fmt.Errorf("qemu: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// phase is what was last meant to happen to a server's process.
+type phase string
+
+const (
+	// phaseStopped: no process, by wish or because the guest powered itself off.
+	phaseStopped phase = "stopped"
+	// phaseStarting: a process may exist that the record does not know of yet.
+	phaseStarting phase = "starting"
+	phaseRunning  phase = "running"
+	// phaseStopping: the process is being ended by wish.
+	phaseStopping phase = "stopping"
+	// phaseCrashed: the process ended by a fault.
+	phaseCrashed phase = "crashed"
+)
+
+// record is what is remembered of a server in its directory.
+type record struct {
+	Phase phase
+	// Boots is the count of the last boot that was begun.
+	Boots int
+	// Want is the fingerprint of what was last applied.
+	Want   string
+	Reason string
+}
+
+func (r record) mayRun() bool {
+	return r.Phase == phaseStarting || r.Phase == phaseRunning || r.Phase == phaseStopping
+}
+
+const (
+	recordFile = "record.json"
+	extMaking  = ".making"
+	extGone    = ".gone"
+)
+
+func (d *Driver) load(id string) (record, error) {
+	var rec record
+	data, err := os.ReadFile(filepath.Join(d.dir(id), recordFile))
+	if err != nil {
+		return rec, err
+	}
+	return rec, json.Unmarshal(data, &rec)
+}
+
+func (d *Driver) save(id string, rec record) error { return saveRecord(d.dir(id), rec) }
+
+func saveRecord(dir string, rec record) error {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, recordFile)
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

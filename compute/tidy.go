@@ -1,0 +1,49 @@
+package compute
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/record"
+)
+
+// abandonedAfter is how long a creation may take to make its ports; its process has died if it takes longer.
+const abandonedAfter = 5 * time.Minute
+
+// tidyBatch bounds the work of one heartbeat.
+const tidyBatch = 100
+
+// tidy ends creations that were cut short on the host, forgets servers that were deleted long ago, and keeps the
+// change feed short.
+func (s *Service) tidy(ctx context.Context, host string) error {
+	tx := s.store.Read(ctx)
+	abandoned, err := s.servers.List(tx, record.Query{Where: []record.Condition{
+		record.Eq("host", host), record.Eq("task", string(Networking)), record.Lt("created", time.Now().Add(-abandonedAfter).UnixMicro()),
+	}, Limit: tidyBatch})
+	if err != nil {
+		return err
+	}
+	for i := range abandoned {
+		if err := s.gaveUp(ctx, &abandoned[i], errors.New("the creation was cut short")); err != nil {
+			return err
+		}
+	}
+	old, err := s.servers.List(tx, record.Query{Where: []record.Condition{
+		record.Eq("deleted", true), record.Lt("terminated", time.Now().Add(-s.options.KeepDeleted).UnixMicro()),
+	}, Limit: tidyBatch})
+	if err != nil {
+		return err
+	}
+	for i := range old {
+		if err := s.store.Update(ctx, func(tx *record.Tx) error {
+			if err := s.forgetActions(tx, old[i].ID); err != nil {
+				return err
+			}
+			return s.servers.Delete(tx, old[i].ID)
+		}); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return s.store.Compact(ctx)
+}

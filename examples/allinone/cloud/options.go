@@ -1,0 +1,127 @@
+// Package cloud composes every package of Kintoun into one OpenStack-compatible cloud in one process: the one place
+// that knows all domains and all drivers, and says how they are wired.
+package cloud
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Service names one of the cloud's HTTP services, each on a port of its own.
+type Service string
+
+// The services.
+const (
+	Identity Service = "identity"
+	Compute  Service = "compute"
+	Network  Service = "network"
+	Image    Service = "image"
+)
+
+// Services are all of them, in the order that they are listed to users.
+func Services() []Service { return []Service{Identity, Compute, Network, Image} }
+
+// Options say what cloud to start. The zero value of each field is a sensible default, see [Options.Register].
+type Options struct {
+	// Host is this machine's name among the cloud's hosts.
+	Host string
+	// DataDir keeps everything that outlives the process: database, images, disks, keys.
+	DataDir string
+	// RunDir keeps sockets; its path must be short.
+	RunDir string
+	// Listen is the address that the APIs listen on.
+	Listen string
+	// Ports are the API's ports.
+	Ports map[Service]int
+	// Listeners replace Listen and Ports where they are given.
+	Listeners map[Service]net.Listener
+	// Region is the name of the cloud's only region.
+	Region string
+	// Fabric is "auto", "openvswitch" or "bridge".
+	Fabric string
+	// Accelerator is "auto", "kvm" or "tcg".
+	Accelerator string
+	// TunnelAddress is this host's address for the traffic between hosts.
+	TunnelAddress netip.Addr
+	// ExternalBridge is the bridge that stands for the physical network "public".
+	ExternalBridge string
+	// ExternalAddress is this host's own address on the external bridge; invalid for none.
+	ExternalAddress netip.Prefix
+	// AdminPassword is set at the first start; empty makes a random one.
+	AdminPassword string
+	// Log hears what happens; nil discards it.
+	Log *slog.Logger
+}
+
+var defaultPorts = map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292}
+
+// Register makes a flag of each option. Defaults come from the environment (KINTOUN_DATA for -data) where it has one.
+func (o *Options) Register(flags *flag.FlagSet) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
+	}
+	text := func(p *string, name, value, usage string) {
+		flags.StringVar(p, name, fromEnv(name, value), usage)
+	}
+	text(&o.Host, "host", hostname, "this machine's `name` among the cloud's hosts")
+	text(&o.DataDir, "data", "/var/lib/kintoun", "`directory` for everything that outlives the process")
+	text(&o.RunDir, "run", "/run/kintoun", "`directory` for sockets; a short path")
+	text(&o.Listen, "listen", "127.0.0.1", "`address` that the APIs listen on")
+	text(&o.Region, "region", "RegionOne", "`name` of the cloud's region")
+	text(&o.Fabric, "fabric", "auto", "`kind` of virtual network: openvswitch (GRE between hosts), bridge (VXLAN), or auto: openvswitch where the kernel has its datapath, else bridge")
+	text(&o.Accelerator, "accelerator", "auto", "`kind` of virtual machine: kvm, tcg, or auto: kvm where it really runs a guest")
+	text(&o.ExternalBridge, "external-bridge", "br-ex", "`bridge` that is the physical network \"public\"; made when missing")
+	text(&o.AdminPassword, "admin-password", "", "admin's `password`, set at the first start (default: a random one, kept in the data directory)")
+	o.Ports = map[Service]int{}
+	for _, s := range Services() {
+		name := string(s) + "-port"
+		o.Ports[s] = defaultPorts[s]
+		set := func(value string) error {
+			var port int
+			if _, err := fmt.Sscan(value, &port); err != nil || port < 1 || port > 65535 {
+				return fmt.Errorf("%q is not a port from 1 to 65535", value)
+			}
+			o.Ports[s] = port
+			return nil
+		}
+		flags.Func(name, fmt.Sprintf("`port` of the %s API (default %d)", s, defaultPorts[s]), set)
+		if value := fromEnv(name, ""); value != "" {
+			_ = set(value)
+		}
+	}
+	address := func(target interface{ UnmarshalText([]byte) error }, name, usage string) {
+		flags.Func(name, usage, func(value string) error { return target.UnmarshalText([]byte(value)) })
+		if value := fromEnv(name, ""); value != "" {
+			_ = target.UnmarshalText([]byte(value))
+		}
+	}
+	address(&o.TunnelAddress, "tunnel-address", "this host's `address` for the traffic between hosts (default: none, one host only)")
+	address(&o.ExternalAddress, "external-address", "this host's own `address/bits` on the external bridge (default: none)")
+}
+
+func fromEnv(name, otherwise string) string {
+	if value := os.Getenv("KINTOUN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// Path is a file or directory below the data directory.
+func (o *Options) Path(elements ...string) string {
+	return filepath.Join(append([]string{o.DataDir}, elements...)...)
+}
+
+// URL is the address that clients reach a service at.
+func (o *Options) URL(s Service) string {
+	if l := o.Listeners[s]; l != nil {
+		return "http://" + l.Addr().String()
+	}
+	return "http://" + net.JoinHostPort(o.Listen, fmt.Sprint(o.Ports[s]))
+}

@@ -1,0 +1,235 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/image/driver"
+	"github.com/kintoun/kintoun/image/format"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/record"
+)
+
+// finishing is how long the end of an upload may take to be recorded after its client has gone.
+const finishing = 30 * time.Second
+
+// Upload stores what r yields as the image's content, and makes the image active. If r or the store fails, or the
+// content is refused ([ErrFormat]) or too large ([ErrTooLarge]), the image is queued again and nothing of the content is
+// left. An image that has a content, or is being uploaded, is [ErrConflict]. A size that is known is given; -1 is unknown.
+func (s *Service) Upload(ctx context.Context, scope Scope, id string, r io.Reader, size int64) (*Image, error) {
+	if size > s.options.MaxSize {
+		return nil, s.tooLarge()
+	}
+	img, err := s.beginUpload(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	source := &source{r: r, left: s.options.MaxSize, want: size, tooLarge: s.tooLarge()}
+	if inspected(img) {
+		source.inspector = format.NewInspector(img.DiskFormat, s.options.AllowUnknownContent)
+	}
+	content, err := s.contents.Put(ctx, img.Upload.Ref, source)
+	// The rest is done even where the client has gone, which ends ctx.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)
+	defer cancel()
+	if err != nil {
+		if source.err != nil {
+			err = source.err // as it was, without the store's words around it
+		}
+		return nil, errors.Join(uploadError(id, err), s.abandonUpload(ctx, id, img.Upload.Ref))
+	}
+	return s.finishUpload(ctx, id, img.Upload.Ref, Data{
+		Ref: img.Upload.Ref, Store: s.contents.Kind(), Size: content.Size, VirtualSize: source.info.VirtualSize,
+		Checksum: content.MD5, HashAlgorithm: "sha512", HashValue: content.SHA512,
+	})
+}
+
+// inspected says whether the content must be of the image's disk format as it is, outside any container.
+func inspected(img *Image) bool {
+	switch img.ContainerFormat {
+	case "bare", "aki", "ari", "ami":
+		return true
+	}
+	return false
+}
+
+func (s *Service) tooLarge() error {
+	return fault.Wrap(ErrTooLarge, "the image is larger than the %d bytes that are allowed", s.options.MaxSize)
+}
+
+func (s *Service) beginUpload(ctx context.Context, scope Scope, id string) (*Image, error) {
+	return s.modify(ctx, scope, id, func(img *Image) error {
+		if img.Status != Queued {
+			return fault.Wrap(ErrConflict, "image %s is %s: data can be uploaded only to an image that is queued", id, img.Status)
+		}
+		if img.DiskFormat == "" || img.ContainerFormat == "" {
+			return fault.Wrap(ErrInvalid, "properties disk_format and container_format must be set before data is saved")
+		}
+		img.Status, img.Upload = Saving, &Upload{Ref: uuid.NewString(), Host: s.options.Host}
+		return nil
+	})
+}
+
+// uploadError says what made an upload fail, in this package's kinds.
+func uploadError(id string, err error) error {
+	switch {
+	case errors.Is(err, format.ErrMismatch), errors.Is(err, format.ErrUnsafe):
+		return fmt.Errorf("%w: image %s: %w", ErrFormat, id, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("image %s: the image storage is full: %w", id, ErrTooLarge)
+	}
+	return fmt.Errorf("upload to image %s: %w", id, err)
+}
+
+func (s *Service) abandonUpload(ctx context.Context, id, ref string) error {
+	err := s.records.Update(ctx, func(tx *record.Tx) error {
+		img, err := s.uploading(tx, id, ref)
+		if err != nil {
+			return err
+		}
+		img.Status, img.Upload, img.UpdatedAt = Queued, nil, s.now()
+		return s.images.Update(tx, img)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil // it was deleted meanwhile
+	}
+	return err
+}
+
+func (s *Service) finishUpload(ctx context.Context, id, ref string, data Data) (img *Image, err error) {
+	err = s.records.Update(ctx, func(tx *record.Tx) error {
+		if img, err = s.uploading(tx, id, ref); err != nil {
+			return err
+		}
+		img.Status, img.Upload, img.Data, img.UpdatedAt = Active, nil, &data, s.now()
+		return s.images.Update(tx, img)
+	})
+	if err != nil {
+		s.discard(ctx, ref)
+		return nil, errors.Join(err, s.abandonUpload(ctx, id, ref))
+	}
+	return img, nil
+}
+
+// uploading returns the image if it still waits for this upload.
+func (s *Service) uploading(tx *record.Tx, id, ref string) (*Image, error) {
+	img, err := s.images.Get(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if img.Upload == nil || img.Upload.Ref != ref {
+		return nil, notFound(id)
+	}
+	return img, nil
+}
+
+// source hands an upload to the store: bounded, complete and inspected.
+type source struct {
+	r         io.Reader
+	inspector *format.Inspector
+	info      format.Info
+	left      int64
+	got, want int64
+	tooLarge  error
+	// err is what the upload failed with, if it was not the store that did.
+	err error
+}
+
+// Read ends with the upload's own end only if all is well until there.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // the end itself, not an error about it
+		s.err = err
+	}
+	return n, err
+}
+
+func (s *source) read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.got += int64(n)
+	if s.left -= int64(n); s.left < 0 {
+		return 0, s.tooLarge
+	}
+	if s.inspector != nil {
+		if _, err := s.inspector.Write(p[:n]); err != nil {
+			return 0, err
+		}
+	}
+	if err != io.EOF { //nolint:errorlint // the end itself, not an error about it
+		return n, err
+	}
+	if s.want >= 0 && s.got != s.want {
+		return 0, fmt.Errorf("%d bytes were announced and %d came: %w", s.want, s.got, io.ErrUnexpectedEOF)
+	}
+	if s.inspector != nil {
+		info, err := s.inspector.Close()
+		if err != nil {
+			return 0, err
+		}
+		s.info = info
+	}
+	return n, io.EOF
+}
+
+// Open opens the content of an image. One without content is [ErrNoData], a deactivated one [ErrForbidden] for all but
+// administrators.
+func (s *Service) Open(ctx context.Context, scope Scope, id string) (*Image, driver.File, error) {
+	img, err := s.readable(ctx, scope, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := s.contents.Open(ctx, img.Data.Ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, s.lost(ctx, scope, id, err)
+	}
+	return img, f, err
+}
+
+// LocalPath names the file of this host that holds the content of an image, for reading only, as a server's root disk is
+// layered upon. It is good until the image is deleted: who needs the file longer makes a hard link or a copy of it. A
+// store that has no such files is [ErrUnsupported]; the other errors are those of [Service.Open].
+func (s *Service) LocalPath(ctx context.Context, scope Scope, id string) (string, error) {
+	img, err := s.readable(ctx, scope, id)
+	if err != nil {
+		return "", err
+	}
+	files, ok := s.contents.(driver.LocalFiles)
+	if !ok {
+		return "", fault.Wrap(ErrUnsupported, "image %s: the %s store has no local files", id, s.contents.Kind())
+	}
+	if !inspected(img) {
+		return "", fault.Wrap(ErrUnsupported, "image %s is in a container of format %s, which cannot be booted", id, img.ContainerFormat)
+	}
+	name, err := files.Path(ctx, img.Data.Ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", s.lost(ctx, scope, id, err)
+	}
+	return name, err
+}
+
+func (s *Service) readable(ctx context.Context, scope Scope, id string) (*Image, error) {
+	img, err := s.Get(ctx, scope, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case img.Data == nil:
+		return nil, fmt.Errorf("image %s: %w", id, ErrNoData)
+	case img.Status == Deactivated && !scope.Admin:
+		return nil, fault.Wrap(ErrForbidden, "the requested image %s has been deactivated", id)
+	}
+	return img, nil
+}
+
+// lost tells an image that was deleted at this moment from one whose content is gone.
+func (s *Service) lost(ctx context.Context, scope Scope, id string, err error) error {
+	if _, gone := s.Get(ctx, scope, id); gone != nil {
+		return gone
+	}
+	return fmt.Errorf("the content of image %s is missing in the store: %s", id, err)
+}

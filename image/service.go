@@ -1,0 +1,320 @@
+package image
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/image/driver"
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/record"
+)
+
+// Options are optional.
+type Options struct {
+	// Host tells the Services that share a database apart. A new Service takes the uploads of its own host for dead.
+	Host string
+	// MaxSize bounds an image's content in bytes; 1 TiB by default.
+	MaxSize int64
+	// MaxProperties, MaxTags and MaxMembers bound what one image has; 128 by default.
+	MaxProperties, MaxTags, MaxMembers int
+	// AllowUnknownContent takes a content that bears no known format for whatever the image's disk format says, as
+	// Glance did until 2025. Contents that bear another format, and unsafe ones, are refused all the same.
+	AllowUnknownContent bool
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
+	// Log hears of leftovers and of failures to clean up; nil discards them.
+	Log *slog.Logger
+}
+
+func (o *Options) withDefaults() Options {
+	var full Options
+	if o != nil {
+		full = *o
+	}
+	if full.MaxSize <= 0 {
+		full.MaxSize = 1 << 40
+	}
+	for _, limit := range []*int{&full.MaxProperties, &full.MaxTags, &full.MaxMembers} {
+		if *limit <= 0 {
+			*limit = 128
+		}
+	}
+	if full.Now == nil {
+		full.Now = time.Now
+	}
+	if full.Log == nil {
+		full.Log = slog.New(slog.DiscardHandler)
+	}
+	return full
+}
+
+// Service keeps images. Create it with [New].
+type Service struct {
+	contents driver.Store
+	options  Options
+	records  *record.Store
+	images   *record.Table[Image]
+	members  *record.Table[Member]
+}
+
+// New opens the images in db and the contents in store, and cleans up after uploads and deletions that a killed
+// process left half done.
+func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) (*Service, error) {
+	records, err := record.Open(ctx, db, "image")
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{contents: store, options: options.withDefaults(), records: records}
+	s.images = record.Define(records, "images", imageTable)
+	s.members = record.Define(records, "members", memberTable)
+	if err := records.Migrate(ctx); err != nil {
+		return nil, fmt.Errorf("image records: %w", err)
+	}
+	if err := s.recover(ctx); err != nil {
+		return nil, fmt.Errorf("image: cleaning up: %w", err)
+	}
+	return s, nil
+}
+
+// recover gives up the uploads that died with this host's last Service, and removes contents that no image has.
+func (s *Service) recover(ctx context.Context) error {
+	// A content is recorded before it is put, so one that is listed here and not recorded later was deleted.
+	refs, err := s.contents.List(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	err = s.records.Update(ctx, func(tx *record.Tx) error {
+		clear(used)
+		all, err := s.images.List(tx, record.Query{})
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if err := s.adopt(tx, &all[i], used); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if !used[ref] {
+			s.options.Log.Info("removing a content that no image has", "ref", ref)
+			if err := s.contents.Remove(ctx, ref); err != nil {
+				return err
+			}
+		}
+	}
+	return s.records.Compact(ctx)
+}
+
+func (s *Service) adopt(tx *record.Tx, img *Image, used map[string]bool) error {
+	if img.Data != nil {
+		used[img.Data.Ref] = true
+	}
+	if img.Upload == nil {
+		return nil
+	}
+	if img.Upload.Host != s.options.Host {
+		used[img.Upload.Ref] = true
+		return nil
+	}
+	s.options.Log.Info("giving up an upload that was cut by a restart", "image", img.ID)
+	img.Status, img.Upload = Queued, nil
+	return s.images.Update(tx, img)
+}
+
+func (s *Service) now() time.Time { return s.options.Now().UTC() }
+
+// CreateOptions are what may be chosen besides a new image's [Spec].
+type CreateOptions struct {
+	// ID is a UUID; empty makes one.
+	ID string
+	// ProjectID is the owner; empty is the scope's own. Only an administrator creates for others.
+	ProjectID string
+}
+
+// Create makes an image without content. An identifier that is taken is [ErrConflict].
+func (s *Service) Create(ctx context.Context, scope Scope, spec Spec, options *CreateOptions) (*Image, error) {
+	img := &Image{Spec: spec, Status: Queued, ProjectID: scope.ProjectID, CreatedAt: s.now()}
+	img.UpdatedAt = img.CreatedAt
+	if options != nil {
+		img.ID = options.ID
+		if options.ProjectID != "" {
+			img.ProjectID = options.ProjectID
+		}
+	}
+	if img.ID == "" {
+		img.ID = uuid.NewString()
+	} else if !isUUID(img.ID) {
+		return nil, fault.Wrap(ErrInvalid, "image identifier %q is not a UUID", img.ID)
+	}
+	if img.ProjectID != scope.ProjectID && !scope.Admin {
+		return nil, fault.Wrap(ErrForbidden, "you are not permitted to create images owned by %q", img.ProjectID)
+	}
+	if img.Visibility == "" {
+		img.Visibility = Shared
+	}
+	if err := s.check(scope, &Image{}, img); err != nil {
+		return nil, err
+	}
+	err := s.records.Update(ctx, func(tx *record.Tx) error { return s.images.Insert(tx, img) })
+	if errors.Is(err, record.ErrDuplicate) {
+		return nil, fault.Wrap(ErrConflict, "image ID %s already exists", img.ID)
+	}
+	return img, err
+}
+
+func isUUID(text string) bool {
+	_, err := uuid.Parse(text)
+	return err == nil && len(text) == 36
+}
+
+// Get returns an image that the scope may see.
+func (s *Service) Get(ctx context.Context, scope Scope, id string) (*Image, error) {
+	return s.visible(s.records.Read(ctx), scope, id)
+}
+
+// visible returns the image; [ErrNotFound] also where the scope may not know of it.
+func (s *Service) visible(tx *record.Tx, scope Scope, id string) (*Image, error) {
+	img, err := s.images.Get(tx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, notFound(id)
+	} else if err != nil {
+		return nil, err
+	}
+	if scope.mayChange(img) || img.Visibility == Public || img.Visibility == Community {
+		return img, nil
+	}
+	if img.Visibility == Shared && scope.ProjectID != "" {
+		_, err := s.members.Get(tx, memberKey(id, scope.ProjectID))
+		if err == nil {
+			return img, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+	}
+	return nil, notFound(id)
+}
+
+func notFound(id string) error { return fault.Wrap(ErrNotFound, "no image found with ID %s", id) }
+
+// changeable returns the image if the scope may change it.
+func (s *Service) changeable(tx *record.Tx, scope Scope, id string) (*Image, error) {
+	img, err := s.visible(tx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	if !scope.mayChange(img) {
+		return nil, fault.Wrap(ErrForbidden, "you are not permitted to modify image %s", id)
+	}
+	return img, nil
+}
+
+func (s Scope) mayChange(img *Image) bool {
+	return s.Admin || s.ProjectID != "" && img.ProjectID == s.ProjectID
+}
+
+// Update lets change alter what the image's owner says of it (the [Spec], and the owner for administrators), checks the
+// result and records it. What change returns is returned, and nothing is recorded. It may be called more than once.
+func (s *Service) Update(ctx context.Context, scope Scope, id string, change func(*Image) error) (*Image, error) {
+	return s.modify(ctx, scope, id, func(img *Image) error {
+		before := *img
+		before.Tags, before.Properties = slices.Clone(img.Tags), cloneMap(img.Properties)
+		if err := change(img); err != nil {
+			return err
+		}
+		spec, project := img.Spec, img.ProjectID
+		*img = before // the rest is not the owner's to change
+		img.Spec, img.ProjectID = spec, project
+		return s.check(scope, &before, img)
+	})
+}
+
+// modify changes an image that the scope may change.
+func (s *Service) modify(ctx context.Context, scope Scope, id string, change func(*Image) error) (img *Image, err error) {
+	err = s.records.Update(ctx, func(tx *record.Tx) error {
+		if img, err = s.changeable(tx, scope, id); err != nil {
+			return err
+		}
+		if err := change(img); err != nil {
+			return err
+		}
+		img.UpdatedAt = s.now()
+		return s.images.Update(tx, img)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// Delete removes an image and its content. A protected one is [ErrForbidden].
+func (s *Service) Delete(ctx context.Context, scope Scope, id string) error {
+	var gone *Image
+	err := s.records.Update(ctx, func(tx *record.Tx) (err error) {
+		if gone, err = s.changeable(tx, scope, id); err != nil {
+			return err
+		}
+		if gone.Protected {
+			return fault.Wrap(ErrForbidden, "image %s is protected and cannot be deleted", id)
+		}
+		members, err := s.members.List(tx, record.Query{Where: []record.Condition{record.Eq("image", id)}})
+		if err != nil {
+			return err
+		}
+		for i := range members {
+			if err := s.members.Delete(tx, memberKey(id, members[i].ProjectID)); err != nil {
+				return err
+			}
+		}
+		return s.images.Delete(tx, id)
+	})
+	if err != nil {
+		return err
+	}
+	if gone.Data != nil {
+		s.discard(context.WithoutCancel(ctx), gone.Data.Ref)
+	}
+	return nil
+}
+
+// discard removes a content that nothing names any more. What fails is left to the next start.
+func (s *Service) discard(ctx context.Context, ref string) {
+	if err := s.contents.Remove(ctx, ref); err != nil {
+		s.options.Log.Warn("an image's content stays until the next start", "ref", ref, "error", err)
+	}
+}
+
+// Deactivate keeps everybody but administrators from an active image's content.
+func (s *Service) Deactivate(ctx context.Context, scope Scope, id string) (*Image, error) {
+	return s.activate(ctx, scope, id, Deactivated)
+}
+
+// Reactivate gives the content of a deactivated image back.
+func (s *Service) Reactivate(ctx context.Context, scope Scope, id string) (*Image, error) {
+	return s.activate(ctx, scope, id, Active)
+}
+
+func (s *Service) activate(ctx context.Context, scope Scope, id string, to Status) (*Image, error) {
+	return s.modify(ctx, scope, id, func(img *Image) error {
+		if img.Status != Active && img.Status != Deactivated {
+			return fault.Wrap(ErrForbidden, "not allowed to turn an image that is %s into one that is %s", img.Status, to)
+		}
+		img.Status = to
+		return nil
+	})
+}
+
+// StoreKind names where contents are kept: see [driver.Store].
+func (s *Service) StoreKind() string { return s.contents.Kind() }

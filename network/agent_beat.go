@@ -1,0 +1,72 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/record"
+)
+
+// changedTunnels is announced with a host's name when its tunnels' address changed.
+const changedTunnels = "tunnels"
+
+// register makes the agents known that this process is.
+func (a *Agent) register(ctx context.Context) error {
+	fabric := AgentInfo{Type: AgentOpenVSwitch, Binary: "neutron-openvswitch-agent", Topic: "N/A", Host: a.host, Configurations: map[string]any{}}
+	if a.drivers.Fabric.Kind() == "bridge" {
+		fabric.Type, fabric.Binary = AgentBridge, "neutron-linuxbridge-agent"
+	}
+	if a.options.TunnelAddress.IsValid() {
+		fabric.Configurations[configTunnel] = a.options.TunnelAddress.String()
+		fabric.Configurations["tunnel_types"] = []string{a.service.options.TunnelType}
+	}
+	all := []AgentInfo{fabric}
+	if a.drivers.DHCP != nil {
+		all = append(all, AgentInfo{Type: AgentDHCP, Binary: "neutron-dhcp-agent", Topic: "dhcp_agent", Host: a.host, Configurations: map[string]any{"dhcp_lease_duration": int(a.options.Lease.Seconds())}})
+	}
+	if a.drivers.Routers != nil {
+		all = append(all, AgentInfo{Type: AgentL3, Binary: "neutron-l3-agent", Topic: "l3_agent", Host: a.host, Configurations: map[string]any{"agent_mode": "legacy"}})
+	}
+	if a.options.Namespaces != nil {
+		all = append(all, AgentInfo{Type: AgentMetadata, Binary: "neutron-metadata-agent", Topic: "N/A", Host: a.host, Configurations: map[string]any{}})
+	}
+	var ids []string
+	for _, info := range all {
+		known, err := a.service.Register(ctx, info)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, known.ID)
+	}
+	a.mu.Lock()
+	a.ids = ids
+	a.mu.Unlock()
+	return a.service.store.Update(ctx, func(tx *record.Tx) error { return tx.Announce(changedTunnels, a.host) })
+}
+
+// beat tells the service that the agents are alive, and looks after what dead ones left.
+func (a *Agent) beat(ctx context.Context) {
+	ticker := time.NewTicker(a.options.ReportInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		a.mu.Lock()
+		ids := a.ids
+		a.mu.Unlock()
+		err := a.service.Heartbeat(ctx, ids...)
+		if errors.Is(err, ErrNotFound) { // an operator deleted one that still runs
+			err = a.register(ctx)
+		}
+		if err == nil {
+			err = a.service.MoveFromDead(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/kintoun/kintoun/internal/record"
+	"github.com/kintoun/kintoun/network/driver"
+)
+
+type networkTarget struct{ *Agent }
+
+// List names the networks that have ports on this host, and those that are on it.
+func (a networkTarget) List(ctx context.Context) ([]string, error) {
+	ids, err := a.drivers.Fabric.Networks().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	here, err := a.service.presence.List(a.service.store.Read(ctx), record.Query{Where: []record.Condition{record.Eq("host", a.host)}})
+	return append(ids, idsOf(here, func(p *presence) string { return p.NetworkID })...), err
+}
+
+// Reconcile applies the network, or removes it once nothing stands in it.
+func (a networkTarget) Reconcile(ctx context.Context, id string) error {
+	unlock := a.networkLock.lock(id)
+	defer unlock()
+	want, err := a.service.networkFor(ctx, a.host, id)
+	if err != nil {
+		return err
+	}
+	if want != nil {
+		return a.drivers.Fabric.Networks().Apply(ctx, *want)
+	}
+	a.mu.Lock()
+	used := len(a.users[id]) > 0
+	a.mu.Unlock()
+	if used {
+		return nil // leave looks again
+	}
+	return a.drivers.Fabric.Networks().Remove(ctx, id)
+}
+
+// enter makes the network be on this host and notes who needs it.
+func (a *Agent) enter(ctx context.Context, networkID, user string) error {
+	a.mu.Lock()
+	if a.users[networkID] == nil {
+		a.users[networkID] = map[string]bool{}
+	}
+	a.users[networkID][user] = true
+	a.mu.Unlock()
+	unlock := a.networkLock.lock(networkID)
+	defer unlock()
+	want, err := a.service.networkFor(ctx, a.host, networkID)
+	if err != nil {
+		return err
+	}
+	if want == nil {
+		a.mu.Lock()
+		delete(a.users[networkID], user)
+		a.mu.Unlock()
+		return refuse(ErrNotFound, "NetworkNotFound", "Network %s is not wanted on host %s.", networkID, a.host)
+	}
+	return a.drivers.Fabric.Networks().Apply(ctx, *want)
+}
+
+// leave forgets that the user needs any network but those to keep.
+func (a *Agent) leave(user string, keep ...string) {
+	a.mu.Lock()
+	var left []string
+	for id, users := range a.users {
+		if users[user] && !slices.Contains(keep, id) {
+			delete(users, user)
+			left = append(left, id)
+			if len(users) == 0 {
+				delete(a.users, id)
+			}
+		}
+	}
+	a.mu.Unlock()
+	a.networks.Enqueue(left...)
+}
+
+// enqueueShared looks again at the networks that a host is in, and this one.
+func (a *Agent) enqueueShared(ctx context.Context, host string) {
+	there, err := a.service.presence.List(a.service.store.Read(ctx), record.Query{Where: []record.Condition{record.Eq("host", host)}})
+	if err != nil {
+		a.options.Log.Warn("cannot tell which networks a host is in", "host", host, "error", err)
+	}
+	a.networks.Enqueue(idsOf(there, func(p *presence) string { return p.NetworkID })...)
+}
+
+// networkFor is the network as the host needs to know it, or nil if it has no port there.
+func (s *Service) networkFor(ctx context.Context, host, id string) (*driver.Network, error) {
+	tx := s.store.Read(ctx)
+	n, err := s.networks.Get(tx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.presence.List(tx, record.Query{Where: []record.Condition{record.Eq("network_id", id)}})
+	if err != nil {
+		return nil, err
+	}
+	hosts := idsOf(in, func(p *presence) string { return p.Host })
+	if !slices.Contains(hosts, host) {
+		return nil, nil
+	}
+	want := &driver.Network{ID: id, Segment: n.Segment, Physical: n.Physical, MTU: n.MTU}
+	if n.Physical == "" && len(hosts) > 1 {
+		want.Peers, err = s.tunnels(tx, slices.DeleteFunc(hosts, func(h string) bool { return h == host }))
+	}
+	return want, err
+}
+
+// tunnels are the addresses of the hosts' tunnels, sorted.
+func (s *Service) tunnels(tx *record.Tx, hosts []string) ([]netip.Addr, error) {
+	fabrics, err := s.agents.List(tx, record.Query{Where: []record.Condition{record.In("host", hosts...), record.In("agent_type", AgentOpenVSwitch, AgentBridge)}})
+	if err != nil {
+		return nil, err
+	}
+	var peers []netip.Addr
+	for i := range fabrics {
+		t, _ := fabrics[i].Configurations[configTunnel].(string)
+		if address, err := netip.ParseAddr(t); err == nil && !slices.Contains(peers, address) {
+			peers = append(peers, address)
+		}
+	}
+	slices.SortFunc(peers, netip.Addr.Compare)
+	return peers, nil
+}

@@ -1,0 +1,11 @@
+// Package memnet holds network drivers that live in memory: a fabric and filters that carry and judge real Ethernet
+// frames, and with them routers and DHCP servers, for tests, simulations and fakes. They are full implementations of
+// the contract in package driver and pass the same conformance suites as the drivers of a real host.
+//
+// A [Machine] is what a host's kernel is to real drivers: it goes on when the driver value over it is thrown away, and
+// a new one finds everything there. Machines on one [Underlay] reach each other's networks by segment.
+// Faults and delays are data: see [FabricFault].
+//
+// Needs nothing from the host. Errors are those of the contract: ErrInvalid, ErrNotFound and so on, and whatever a
+// fault says. Everything is safe for concurrent use, and starts no goroutine.
+package memnet
