@@ -124,9 +124,7 @@ func NewAgent(service *Service, host string, drivers Drivers, options *AgentOpti
 
 func (a *Agent) loop(what string, target converge.Target) *converge.Loop {
 	return converge.New(target, &converge.Options{Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
-		if !errors.Is(err, errStillUsed) {
-			a.options.Log.Warn("cannot make the host match", "what", what, "id", id, "failures", failures, "error", err)
-		}
+		a.options.Log.Warn("cannot make the host match", "what", what, "id", id, "failures", failures, "error", err)
 	}})
 }
 

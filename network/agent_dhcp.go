@@ -134,15 +134,15 @@ func (s *Service) leases(tx *record.Tx, networkID string) ([]driver.Lease, error
 		}
 		for _, ip := range p.FixedIPs {
 			if ip.Address.Is4() {
-				list = append(list, driver.Lease{MAC: p.MAC, Address: ip.Address, Hostname: p.hostname(ip.Address)})
+				list = append(list, driver.Lease{MAC: p.MAC, Address: ip.Address, Hostname: p.Hostname(ip.Address)})
 			}
 		}
 	}
 	return list, err
 }
 
-// hostname is the port's DNS name, or Neutron's default: host-10-0-0-3.
-func (p *Port) hostname(a netip.Addr) string {
+// Hostname is the port's DNS name, or Neutron's default: host-10-0-0-3.
+func (p *Port) Hostname(a netip.Addr) string {
 	if p.DNSName != "" {
 		return p.DNSName
 	}

@@ -10,9 +10,6 @@ import (
 	"github.com/kintoun/kintoun/network/driver"
 )
 
-// errStillUsed says that a network cannot go yet; it is looked at again when its last user has gone.
-var errStillUsed = errors.New("still used on this host")
-
 type networkTarget struct{ *Agent }
 
 // List names the networks that have ports on this host, and those that are on it.
@@ -60,6 +57,9 @@ func (a *Agent) enter(ctx context.Context, networkID, user string) error {
 		return err
 	}
 	if want == nil {
+		a.mu.Lock()
+		delete(a.users[networkID], user)
+		a.mu.Unlock()
 		return refuse(ErrNotFound, "NetworkNotFound", "Network %s is not wanted on host %s.", networkID, a.host)
 	}
 	return a.drivers.Fabric.Networks().Apply(ctx, *want)

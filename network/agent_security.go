@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -126,13 +125,4 @@ func (s *Service) memberAddresses(tx *record.Tx, group string) ([]netip.Prefix, 
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
 	return slices.Compact(list), err
-}
-
-// ParseMAC returns the MAC in the form that this package writes it.
-func ParseMAC(text string) (string, error) {
-	hw, err := net.ParseMAC(text)
-	if err != nil || len(hw) != 6 {
-		return "", invalid("'%s' is not a valid MAC address", text)
-	}
-	return hw.String(), nil
 }

@@ -184,14 +184,14 @@ func (s *Service) UpdateNetwork(ctx context.Context, scope Scope, id string, spe
 		if err := s.mayUnshare(tx, n, &spec); err != nil {
 			return err
 		}
-		before := n.MTU
+		before := *n
 		n.update(spec.Name, spec.Description)
 		if err := s.changeNetwork(n, &spec); err != nil {
 			return err
 		}
 		changed = n
-		if n.MTU != before {
-			if err := s.announceMTU(tx, n.ID); err != nil {
+		if n.MTU != before.MTU || n.AdminStateUp != before.AdminStateUp {
+			if err := s.announcePorts(tx, n.ID); err != nil {
 				return err
 			}
 		}
@@ -223,8 +223,8 @@ func (s *Service) mayUnshare(tx *record.Tx, n *Network, spec *NetworkSpec) error
 	return nil
 }
 
-// announceMTU makes everything that knows a network's MTU look again.
-func (s *Service) announceMTU(tx *record.Tx, networkID string) error {
+// announcePorts makes everything that stands in a network look again.
+func (s *Service) announcePorts(tx *record.Tx, networkID string) error {
 	if err := tx.Announce(changedDHCP, networkID); err != nil {
 		return err
 	}

@@ -181,3 +181,8 @@ func (s *Service) dropPolicies(tx *record.Tx, networkID string) error {
 	}
 	return err
 }
+
+// SharedTo says whether the network is shared, as the project sees it.
+func (n *Network) SharedTo(projectID string) bool {
+	return n.Shared || slices.Contains(n.SharedWith, projectID)
+}

@@ -357,3 +357,13 @@ func ignoreGone(err error) error {
 	}
 	return err
 }
+
+// Hosted says which of the networks or routers an agent hosts.
+func (s *Service) Hosted(ctx context.Context, ids ...string) (map[string]bool, error) {
+	bound, err := s.bindings.List(s.store.Read(ctx), record.Query{Where: []record.Condition{record.In("resource_id", ids...)}})
+	hosted := map[string]bool{}
+	for i := range bound {
+		hosted[bound[i].ResourceID] = true
+	}
+	return hosted, err
+}

@@ -25,7 +25,7 @@ type Arrival struct {
 
 var (
 	metadataAddress = netip.AddrFrom4([4]byte{169, 254, 169, 254})
-	linkLocal       = netip.PrefixFrom(metadataAddress, 16).Masked()
+	linkLocalRange  = netip.PrefixFrom(metadataAddress, 16).Masked()
 )
 
 // hopLimit is how many routers a packet passes at most (RFC 1700's default time to live).
@@ -130,7 +130,7 @@ func (c configured) forward(in routerLeg, f Flow) (step, bool) {
 			return step{local: true, flow: f}, f.Port == 0 || f.Port != c.MetadataPort
 		}
 	}
-	if linkLocal.Contains(f.Destination) || linkLocal.Contains(f.Source) {
+	if linkLocalRange.Contains(f.Destination) || linkLocalRange.Contains(f.Source) {
 		return step{}, false
 	}
 	out, hop, ok := c.route(f.Destination)

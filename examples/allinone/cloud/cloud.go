@@ -2,19 +2,199 @@ package cloud
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/identity"
+	"github.com/kintoun/kintoun/identity/fernet"
+	"github.com/kintoun/kintoun/image"
+	"github.com/kintoun/kintoun/image/filestore"
+	"github.com/kintoun/kintoun/internal/sqlitedb"
+	"github.com/kintoun/kintoun/lbaas"
+	"github.com/kintoun/kintoun/network"
+	"golang.org/x/sync/errgroup"
 )
 
 // Cloud is a running cloud.
-type Cloud struct{}
+type Cloud struct {
+	options Options
+	db      *sql.DB
 
-// Start starts the cloud.
-func Start(_ context.Context, o Options) (*Cloud, error) {
-	return nil, errors.Join(errors.New("nothing is composed yet"), o.closeListeners())
+	identity *identity.Service
+	image    *image.Service
+	network  *network.Service
+	compute  *compute.Service
+	lbaas    *lbaas.Service
+	host     *host
+
+	running *errgroup.Group
 }
 
-// Wait returns when the cloud has stopped.
-func (*Cloud) Wait() error { return nil }
+// Start starts the cloud and returns when its APIs answer. It runs until ctx ends; see [Cloud.Wait].
+//
+// Whatever runs on this host already, from an earlier process, is adopted as it is.
+func Start(ctx context.Context, o Options) (*Cloud, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Cloud{options: o}
+	if err := c.open(ctx); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	c.running = group
+	c.serve(ctx)
+	group.Go(func() error { return ended(ctx, c.identity.Run(ctx)) })
+	c.host.run(ctx, group)
+	return c, nil
+}
 
-// Purge removes everything that drivers find on this host.
-func Purge(context.Context, Options) error { return nil }
+// Wait returns when the cloud has stopped. Servers, routers and balancers go on.
+func (c *Cloud) Wait() error {
+	return errors.Join(c.running.Wait(), c.close())
+}
+
+func (c *Cloud) close() error {
+	var failures []error
+	if c.host != nil {
+		failures = append(failures, c.host.close())
+	}
+	if c.db != nil {
+		failures = append(failures, c.db.Close())
+	}
+	return errors.Join(append(failures, c.options.closeListeners())...)
+}
+
+// open makes everything but the HTTP servers.
+func (c *Cloud) open(ctx context.Context) error {
+	o := &c.options
+	if err := makeDirectories(o); err != nil {
+		return err
+	}
+	if err := o.listen(); err != nil {
+		return err
+	}
+	db, err := sqlitedb.Open(ctx, o.Path("kintoun.db"))
+	if err != nil {
+		return fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin with an empty cloud)", err)
+	}
+	c.db = db
+	if err := c.services(ctx); err != nil {
+		return diskFull(err, o.DataDir)
+	}
+	c.host, err = c.newHost(ctx)
+	return err
+}
+
+func makeDirectories(o *Options) error {
+	for _, dir := range []string{o.DataDir, o.RunDir} {
+		// QEMU and HAProxy run as other users and have to pass through.
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("%w: choose other directories with -data and -run", diskFull(err, dir))
+		}
+	}
+	return nil
+}
+
+func diskFull(err error, dir string) error {
+	// SQLite has words of its own for a full disk.
+	if err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "database or disk is full")) {
+		return fmt.Errorf("the disk that holds %s is full: make room, or choose another with -data (%w)", dir, err)
+	}
+	return err
+}
+
+// services makes the control plane, which touches nothing but the database and the image store.
+func (c *Cloud) services(ctx context.Context) error {
+	o := &c.options
+	keys, err := fernet.Open(o.Path("fernet-keys"), nil)
+	if err != nil {
+		return err
+	}
+	if c.identity, err = identity.New(ctx, c.db, keys, nil); err != nil {
+		return err
+	}
+	if err := c.bootstrap(ctx); err != nil {
+		return err
+	}
+	store, err := filestore.New(o.Path("images"), nil)
+	if err != nil {
+		return err
+	}
+	if c.image, err = image.New(ctx, c.db, store, &image.Options{Host: o.Host, AllowUnknownContent: true, Log: o.Log}); err != nil {
+		return err
+	}
+	tunnel, mtu := o.tunnel()
+	if c.network, err = network.New(ctx, c.db, &network.Options{TunnelType: tunnel, MTU: mtu, PhysicalNetworks: []string{physicalNetwork}}); err != nil {
+		return err
+	}
+	if c.compute, err = compute.New(ctx, c.db, computeImages{c.image}, computeNetworks{c.network}, nil); err != nil {
+		return err
+	}
+	if err := c.compute.EnsureFlavors(ctx, flavors()...); err != nil {
+		return err
+	}
+	c.lbaas, err = lbaas.New(ctx, c.db, balancerPorts{c.network}, nil)
+	return err
+}
+
+func (c *Cloud) bootstrap(ctx context.Context) error {
+	o := &c.options
+	admin, err := o.Admin()
+	if err != nil {
+		return err
+	}
+	return c.identity.Bootstrap(ctx, identity.BootstrapSpec{AdminPassword: admin.Password, Region: o.Region, Services: []identity.BootstrapService{
+		{Type: "identity", Name: "keystone", Public: o.URL(Identity) + "/v3"},
+		{Type: "compute", Name: "nova", Public: o.URL(Compute) + "/v2.1"},
+		{Type: "network", Name: "neutron", Public: o.URL(Network)},
+		{Type: "image", Name: "glance", Public: o.URL(Image)},
+	}})
+}
+
+// flavors are devstack's, with as little memory as the small guest needs.
+func flavors() []compute.Flavor {
+	public := func(id, name string, vcpus, memory, disk int) compute.Flavor {
+		return compute.Flavor{ID: id, Name: name, VCPUs: vcpus, MemoryMiB: memory, DiskGiB: disk, Public: true}
+	}
+	return []compute.Flavor{
+		public("1", "m1.tiny", 1, 128, 1), public("2", "m1.small", 1, 512, 5), public("3", "m1.medium", 2, 2048, 20), public("4", "m1.large", 4, 4096, 40),
+	}
+}
+
+const (
+	headerPatience   = 10 * time.Second
+	shutdownPatience = 5 * time.Second
+)
+
+// listenAndServe answers on the service's listener until ctx ends, and then finishes what is under way.
+func (c *Cloud) listenAndServe(ctx context.Context, s Service, handler http.Handler) {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerPatience, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	c.running.Go(func() error {
+		if err := server.Serve(c.options.Listeners[s]); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("%s API: %w", s, err)
+		}
+		return nil
+	})
+	c.running.Go(func() error {
+		<-ctx.Done()
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownPatience)
+		defer cancel()
+		if err := server.Shutdown(ending); err != nil {
+			return server.Close()
+		}
+		return nil
+	})
+}

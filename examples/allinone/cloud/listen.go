@@ -35,7 +35,9 @@ func (o *Options) listen() error {
 func (o *Options) closeListeners() error {
 	var failures []error
 	for _, l := range o.Listeners {
-		failures = append(failures, l.Close())
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			failures = append(failures, err)
+		}
 	}
 	return errors.Join(failures...)
 }

@@ -1,0 +1,139 @@
+package cloud
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+
+	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/metadata"
+	"github.com/kintoun/kintoun/metadata/proxy"
+	"github.com/kintoun/kintoun/network"
+	networkdriver "github.com/kintoun/kintoun/network/driver"
+)
+
+// metadataSource tells metadata which server has an address in a network, and what is known of it.
+type metadataSource struct {
+	network *network.Service
+	compute *compute.Service
+	ports   computeNetworks
+}
+
+var _ metadata.Source = metadataSource{}
+
+func (m metadataSource) Instance(ctx context.Context, networkID string, address netip.Addr) (*metadata.Instance, error) {
+	port, err := m.network.PortByAddress(ctx, networkID, address)
+	if err != nil {
+		return nil, err
+	}
+	server, err := m.compute.Server(ctx, compute.Scope{Admin: true}, port.DeviceID)
+	if err != nil {
+		return nil, err
+	}
+	instance := describeServer(server)
+	all, err := m.ports.ServerPorts(ctx, []string{server.ID})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all[server.ID] {
+		card, err := m.describePort(ctx, &p, instance)
+		if err != nil {
+			return nil, err
+		}
+		instance.Interfaces = append(instance.Interfaces, card)
+	}
+	return instance, nil
+}
+
+func describeServer(v *compute.Server) *metadata.Instance {
+	i := &metadata.Instance{
+		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Hostname: v.Hostname, Flavor: v.Flavor.Name,
+		EC2ID:      fmt.Sprintf("i-%08x", v.Number),
+		ImageEC2ID: metadata.EC2ID("ami", v.Image.ID), KernelEC2ID: metadata.EC2ID("aki", v.Image.KernelID), RamdiskEC2ID: metadata.EC2ID("ari", v.Image.RamdiskID),
+		AvailabilityZone: v.Zone, LaunchIndex: v.LaunchIndex, ReservationID: v.ReservationID, Meta: v.Metadata, RootDevice: "/dev/vda",
+	}
+	if i.AvailabilityZone == "" {
+		i.AvailabilityZone = compute.DefaultZone
+	}
+	if v.PublicKey != "" {
+		i.Keys = []metadata.Key{{Name: v.KeyName, PublicKey: v.PublicKey}}
+	}
+	// The API has checked that it is base64.
+	if data, err := base64.StdEncoding.DecodeString(v.UserData); err == nil && v.UserData != "" {
+		i.UserData = data
+	}
+	if v.LaunchedAt != nil {
+		i.LaunchedAt = *v.LaunchedAt
+	}
+	return i
+}
+
+func (m metadataSource) describePort(ctx context.Context, p *compute.Port, instance *metadata.Instance) (metadata.Interface, error) {
+	of, err := m.network.Network(ctx, network.System, p.NetworkID)
+	if err != nil {
+		return metadata.Interface{}, err
+	}
+	card := metadata.Interface{PortID: p.ID, NetworkID: p.NetworkID, Device: networkdriver.TapName(p.ID), MAC: p.MAC, MTU: of.MTU}
+	for _, fixed := range p.FixedIPs {
+		subnet, err := m.network.Subnet(ctx, network.System, fixed.SubnetID)
+		if err != nil {
+			return metadata.Interface{}, err
+		}
+		place := metadata.InterfaceAddress{
+			Address: netip.PrefixFrom(fixed.Address, subnet.CIDR.Bits()), DHCP: subnet.EnableDHCP, Gateway: subnet.Gateway, DNS: subnet.DNS,
+		}
+		for _, r := range subnet.HostRoutes {
+			place.Routes = append(place.Routes, metadata.Route{Destination: r.Destination, NextHop: r.NextHop})
+		}
+		card.Addresses = append(card.Addresses, place)
+		instance.FixedIPs = append(instance.FixedIPs, fixed.Address)
+	}
+	instance.FloatingIPs = append(instance.FloatingIPs, p.FloatingIPs...)
+	for _, g := range p.SecurityGroups {
+		instance.SecurityGroups = append(instance.SecurityGroups, g.Name)
+	}
+	return card, nil
+}
+
+// routerMetadataPort is where routers redirect servers' metadata requests to; Neutron's.
+const routerMetadataPort = 9697
+
+// newMetadata makes the metadata service and the proxy in front of it, in one process.
+func (c *Cloud) newMetadata() (*proxy.Proxy, error) {
+	secret, err := Secret(c.options.Path("metadata-secret"), "")
+	if err != nil {
+		return nil, err
+	}
+	source := metadataSource{network: c.network, compute: c.compute, ports: computeNetworks{c.network}}
+	service, err := metadata.New(source, []byte(secret), &metadata.Options{Log: c.options.Log})
+	if err != nil {
+		return nil, err
+	}
+	return proxy.New(proxy.InProcess(service), []byte(secret), &proxy.Options{Log: c.options.Log})
+}
+
+// metadataNamespaces listens for metadata requests in each namespace that serves networks.
+type metadataNamespaces struct{ proxy *proxy.Proxy }
+
+var _ network.Namespaces = metadataNamespaces{}
+
+func (m metadataNamespaces) Serving(ctx context.Context, ns network.ServedNamespace) error {
+	want := proxy.Want{ID: ns.Name, Namespace: ns.Name}
+	switch {
+	case !ns.Metadata:
+		return m.proxy.Remove(ctx, ns.Name)
+	case ns.Kind == network.NamespaceDHCP:
+		want.Listen, want.NetworkID = proxy.NetworkListen(), ns.ID
+	default:
+		want.Listen, want.Legs = proxy.RouterListen(routerMetadataPort), map[netip.Addr]string{}
+		for prefix, networkID := range ns.Networks {
+			want.Legs[prefix.Addr()] = networkID
+		}
+	}
+	return m.proxy.Apply(ctx, want)
+}
+
+func (m metadataNamespaces) Gone(ctx context.Context, name string) error {
+	return m.proxy.Remove(ctx, name)
+}
