@@ -272,18 +272,17 @@ func (k *kernel) usedZones() (map[string]uint16, error) {
 	return zones, nil
 }
 
-// bridgeInUse says whether a guarded port is on the bridge.
-func (k *kernel) bridgeInUse(bridge string) (bool, error) {
+// guardedBridges are those that a guarded port is on.
+func (k *kernel) guardedBridges() (map[string]bool, error) {
 	elements, err := k.conn.GetSetElements(k.sources)
 	if err != nil {
-		return false, fmt.Errorf("read ports: %w", err)
+		return nil, fmt.Errorf("read ports: %w", err)
 	}
+	bridges := make(map[string]bool, len(elements))
 	for _, e := range elements {
-		if e.Comment == bridge {
-			return true, nil
-		}
+		bridges[e.Comment] = true
 	}
-	return false, nil
+	return bridges, nil
 }
 
 func needs(err error, what string) error {

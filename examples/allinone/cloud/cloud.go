@@ -52,9 +52,7 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	c.running = group
-	if err := c.serve(ctx); err != nil {
-		return nil, errors.Join(err, c.close())
-	}
+	c.serve(ctx)
 	group.Go(func() error { return ended(ctx, c.identity.Run(ctx)) })
 	c.host.run(ctx, group)
 	return c, nil
