@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -206,3 +207,28 @@ func TestLocalPath(t *testing.T) {
 	_, err = s.LocalPath(t.Context(), alice, boxed.ID)
 	require.ErrorIs(t, err, image.ErrUnsupported)
 }
+
+// TestUploadsTakeConstantMemory uploads far more than may be allocated meanwhile.
+func TestUploadsTakeConstantMemory(t *testing.T) {
+	db, err := sqlitedb.Memory(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	store, err := filestore.New(t.TempDir(), nil)
+	require.NoError(t, err)
+	s, err := image.New(t.Context(), db, store, nil)
+	require.NoError(t, err)
+	img, err := s.Create(t.Context(), alice, raw(""), nil)
+	require.NoError(t, err)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const size = 64 << 20
+	img, err = s.Upload(t.Context(), alice, img.ID, io.LimitReader(zeros{}, size), size)
+	require.NoError(t, err)
+	runtime.ReadMemStats(&after)
+	require.EqualValues(t, size, img.Data.Size)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20))
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -2,7 +2,7 @@ package glance_test
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // as Glance has it
+	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -64,7 +64,7 @@ func TestRealClients(t *testing.T) {
 	auth := keystone(t, s.URL)
 	dir := t.TempDir()
 	try := func(program string, args ...string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), "/usr/bin/"+program, args...) //nolint:gosec // a test's own
+		cmd := exec.CommandContext(t.Context(), "/usr/bin/"+program, args...)
 		cmd.Dir = dir
 		cmd.Env = []string{
 			"PATH=/usr/bin:/bin", "HOME=" + dir, "PYTHONWARNINGS=ignore", "OS_AUTH_URL=" + auth.URL + "/v3", "OS_USERNAME=alice", "OS_PASSWORD=x",
@@ -83,16 +83,16 @@ func TestRealClients(t *testing.T) {
 	}
 	qemuImg := func(args ...string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "qemu-img", args...) //nolint:gosec // a test's own
+		cmd := exec.CommandContext(t.Context(), "qemu-img", args...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
 	qemuImg("create", "-q", "-f", "qcow2", "disk.qcow2", "64M")
 	qemuImg("create", "-q", "-f", "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw", "trap.qcow2", "64M")
-	disk, err := os.ReadFile(filepath.Join(dir, "disk.qcow2")) //nolint:gosec // just made
+	disk, err := os.ReadFile(filepath.Join(dir, "disk.qcow2"))
 	require.NoError(t, err)
-	sum := md5.Sum(disk) //nolint:gosec // as Glance has it
+	sum := md5.Sum(disk)
 
 	out := run("openstack", "image", "create", "--file", "disk.qcow2", "--disk-format", "qcow2", "--container-format", "bare",
 		"--property", "os_distro=debian", "--tag", "blue", "-f", "json", "disk")
@@ -102,7 +102,7 @@ func TestRealClients(t *testing.T) {
 	require.Equal(t, hex.EncodeToString(sum[:]), showField(t, run("openstack", "image", "show", "-f", "json", "disk"), "checksum"))
 	require.Contains(t, run("openstack", "image", "list", "-f", "value"), "disk active")
 	run("openstack", "image", "save", "--file", "copy", "disk")
-	saved, err := os.ReadFile(filepath.Join(dir, "copy")) //nolint:gosec // just made
+	saved, err := os.ReadFile(filepath.Join(dir, "copy"))
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(disk, saved))
 	run("openstack", "image", "set", "--property", "os_version=12", "--tag", "red", "--min-ram", "64", "--name", "renamed", "disk")

@@ -125,7 +125,7 @@ func TestShape(t *testing.T) {
 	require.Equal(t, "781e5e245d69b566979b86e28d23f2c7", v["checksum"])
 	require.Equal(t, "sha512", v["os_hash_algo"])
 	require.Equal(t, "file", v["stores"])
-	require.NotEqual(t, nil, v["os_hash_value"])
+	require.NotNil(t, v["os_hash_value"])
 }
 
 func TestDownload(t *testing.T) {

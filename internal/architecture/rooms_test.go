@@ -125,7 +125,7 @@ var rules = map[kind]rule{
 		why: "what a domain's rooms share belongs to that domain",
 	},
 	shared: {
-		may: func(_, path string, k kind, _ string) bool { return k == shared },
+		may: func(_, _ string, k kind, _ string) bool { return k == shared },
 		why: "what all domains share knows none of them",
 	},
 	example: {
