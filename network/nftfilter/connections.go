@@ -112,7 +112,7 @@ func (f *Filters) eachFlow(zone uint16, fn func(*netlink.Conn, flow) error) erro
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+	if err := enlarge(conn); err != nil {
 		return err
 	}
 	// Newer kernels send only that zone; older ones all of them.

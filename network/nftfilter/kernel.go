@@ -37,8 +37,8 @@ const (
 	// Connection tracking zones are numbered from here on.
 	firstZone, lastZone = 20000, 65535
 
-	// receiveBuffer has to hold the answers to a whole transaction.
-	receiveBuffer = 8 << 20
+	// socketBuffer has to hold a whole transaction, and the answers to it.
+	socketBuffer = 16 << 20
 )
 
 // typeZone is a conntrack zone in a map, a number of 16 bits.
@@ -61,7 +61,7 @@ type kernel struct {
 
 func (f *Filters) open() (*kernel, error) {
 	k := &kernel{ns: vnetns.None()}
-	opts := []nftables.ConnOption{nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetReadBuffer(receiveBuffer) })}
+	opts := []nftables.ConnOption{nftables.WithSockOptions(enlarge)}
 	if f.namespace != "" {
 		ns, err := vnetns.GetFromName(f.namespace)
 		if err != nil {
@@ -84,6 +84,11 @@ func (f *Filters) open() (*kernel, error) {
 	k.zones = &nftables.Set{Table: k.inet, Name: "zones", IsMap: true, KeyType: nftables.TypeIFName, DataType: typeZone}
 	k.hosts = &nftables.Set{Table: k.inet, Name: "hosts", KeyType: nftables.TypeEtherAddr}
 	return k, nil
+}
+
+// enlarge gives a netlink socket room.
+func enlarge(c *netlink.Conn) error {
+	return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
 }
 
 func (k *kernel) close() {
