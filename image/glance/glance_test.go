@@ -484,7 +484,7 @@ func TestCutUpload(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(body), &v))
 		return v["status"]
 	}
-	require.Equal(t, "saving", status())
+	require.Eventually(t, func() bool { return status() == "saving" }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, w.CloseWithError(errors.New("the client goes")))
 	require.Error(t, <-done)
 	require.Eventually(t, func() bool { return status() == "queued" }, time.Minute, 10*time.Millisecond)
