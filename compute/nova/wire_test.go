@@ -163,7 +163,9 @@ func TestOtherBodiesAtTheirMicroversions(t *testing.T) {
 
 func TestKeypairsAtTheirMicroversions(t *testing.T) {
 	c := newCloud(t)
-	body := func(name string) string { return fmt.Sprintf(`{"keypair":{"name":%q,"public_key":%q}}`, name, publicKey) }
+	body := func(name string) string {
+		return fmt.Sprintf(`{"keypair":{"name":%q,"public_key":%q}}`, name, publicKey)
+	}
 	for _, try := range []struct {
 		version, name        string
 		created, deleted, in int
@@ -286,6 +288,8 @@ func TestBadInput(t *testing.T) {
 		require.Contains(t, message, try.says, "%s %s %s", try.method, try.path, try.body)
 	}
 	require.Equal(t, before, c.call(t, "red", "2.96", "GET", "/v2.1/servers/"+id, "").text)
+	a := c.call(t, "blue", "2.37", "POST", "/v2.1/servers", server(`,"networks":"auto"`))
+	require.Equal(t, http.StatusBadRequest, a.code, a.text)
 	usage, err := c.Usage(t.Context(), redProject)
 	require.NoError(t, err)
 	require.Equal(t, 1, usage.Instances)
