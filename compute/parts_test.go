@@ -167,6 +167,13 @@ func TestServerGroupsSpreadServers(t *testing.T) {
 	require.Equal(t, map[string]int{"host1": 2, "host2": 2, "": 1}, hosts(compute.AntiAffinity, 2, 5))
 	require.Equal(t, map[string]int{"host1": 2, "host2": 2}, hosts(compute.SoftAntiAffinity, 0, 4))
 	require.Len(t, hosts(compute.SoftAffinity, 0, 3), 1)
+	groups, err := c.ServerGroups(t.Context(), red, false, 0, 1)
+	require.NoError(t, err)
+	require.ErrorIs(t, c.DeleteServerGroup(t.Context(), blue, groups[0].ID), compute.ErrNotFound)
+	require.NoError(t, c.DeleteServerGroup(t.Context(), red, groups[0].ID))
+	v, err := c.Server(t.Context(), red, groups[0].Members[0])
+	require.NoError(t, err)
+	require.Empty(t, v.GroupID)
 }
 
 func TestAggregatesMakeZones(t *testing.T) {

@@ -61,7 +61,7 @@ func newCloud(t testing.TB) *cloud {
 	require.NoError(t, err)
 	require.NoError(t, c.EnsureFlavors(t.Context(), compute.DefaultFlavors()...))
 	agent := compute.NewAgent(c.Service, "host1", memcompute.New(c.host, nil), c.networks, images, &compute.AgentOptions{
-		Resources: compute.Resources{VCPUs: 4, MemoryMiB: 8192, DiskGiB: 100, Type: "QEMU", Version: 7002000, Address: "192.0.2.1"},
+		Resources: compute.Resources{VCPUs: 8, MemoryMiB: 16384, DiskGiB: 500, Type: "QEMU", Version: 7002000, Address: "192.0.2.1"},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
