@@ -272,7 +272,7 @@ func TestLocks(t *testing.T) {
 func TestSilentHostsAreDownAndOldServersForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCloud(t, &compute.Options{KeepDeleted: 10 * time.Minute})
-		_, stop := c.run(t, "host1", memcompute.NewHost(), nil, nil)
+		stop := c.run(t, "host1", memcompute.NewHost(), nil, nil)
 		v := c.await(t, c.create(t, compute.ServerSpec{}).ID, "ACTIVE")
 		time.Sleep(3 * time.Minute)
 		require.NoError(t, c.Delete(t.Context(), red, v.ID))

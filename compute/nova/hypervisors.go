@@ -2,6 +2,7 @@ package nova
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,51 +64,66 @@ func (c *call) addServers(o object, h *compute.Host) error {
 	return nil
 }
 
-func (a *api) listHypervisors(c *call) error {
-	hosts, err := a.compute.Hosts(c.Context())
+// hypervisorPage picks the hosts that the query asks for; older microversions know no pages and no patterns.
+func (c *call) hypervisorPage(limit int, marker string) ([]compute.Host, error) {
+	hosts, err := c.api.compute.Hosts(c.Context())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	query, detail := c.URL.Query(), strings.HasSuffix(c.URL.Path, "/detail")
+	if c.at(33) && marker != "" {
+		i := slices.IndexFunc(hosts, func(h compute.Host) bool { return marker == h.ID || marker == strconv.FormatInt(h.Number, 10) })
+		if i < 0 {
+			return nil, fault.Wrap(compute.ErrInvalid, "marker [%s] not found", marker)
+		}
+		hosts = hosts[i+1:]
+	}
+	if pattern := c.URL.Query().Get("hypervisor_hostname_pattern"); c.at(53) && pattern != "" {
+		hosts = slices.DeleteFunc(hosts, func(h compute.Host) bool { return !strings.Contains(h.Name, pattern) })
+		if len(hosts) == 0 {
+			return nil, fault.Wrap(compute.ErrNotFound, "No hypervisor matching '%s' could be found.", pattern)
+		}
+	}
+	if c.at(33) {
+		hosts = hosts[:min(limit, len(hosts))]
+	}
+	return hosts, nil
+}
+
+func (a *api) listHypervisors(c *call) error {
 	limit, marker, err := c.page()
 	if err != nil {
 		return err
 	}
-	shown, last, passed := []object{}, "", marker == "" || !c.at(33)
+	hosts, err := c.hypervisorPage(limit, marker)
+	if err != nil {
+		return err
+	}
+	shown := make([]object, 0, len(hosts))
 	for i := range hosts {
-		h := &hosts[i]
-		if !passed {
-			passed = marker == h.ID || marker == strconv.FormatInt(h.Number, 10)
-			continue
+		o := c.hypervisorBasic(&hosts[i])
+		if strings.HasSuffix(c.URL.Path, "/detail") {
+			o = c.hypervisor(&hosts[i])
 		}
-		if c.at(53) && !strings.Contains(h.Name, query.Get("hypervisor_hostname_pattern")) {
-			continue
+		if err := c.maybeServers(o, &hosts[i]); err != nil {
+			return err
 		}
-		o := c.hypervisorBasic(h)
-		if detail {
-			o = c.hypervisor(h)
-		}
-		if c.at(53) && strings.EqualFold(query.Get("with_servers"), "true") {
-			if err := c.addServers(o, h); err != nil {
-				return err
-			}
-		}
-		shown, last = append(shown, o), h.ID
-		if c.at(33) && len(shown) == limit {
-			break
-		}
-	}
-	if !passed {
-		return fault.Wrap(compute.ErrInvalid, "marker [%s] not found", marker)
-	}
-	if pattern := query.Get("hypervisor_hostname_pattern"); c.at(53) && pattern != "" && len(shown) == 0 {
-		return fault.Wrap(compute.ErrNotFound, "No hypervisor matching '%s' could be found.", pattern)
+		shown = append(shown, o)
 	}
 	answer := object{"hypervisors": shown}
-	if links := c.next(len(shown), limit, last); links != nil && c.at(33) {
-		answer["hypervisors_links"] = links
+	if c.at(33) && len(hosts) > 0 {
+		if links := c.next(len(hosts), limit, hosts[len(hosts)-1].ID); links != nil {
+			answer["hypervisors_links"] = links
+		}
 	}
 	return c.json(http.StatusOK, answer)
+}
+
+// maybeServers adds the hypervisor's servers if the query asks for them.
+func (c *call) maybeServers(o object, h *compute.Host) error {
+	if !c.at(53) || !strings.EqualFold(c.URL.Query().Get("with_servers"), "true") {
+		return nil
+	}
+	return c.addServers(o, h)
 }
 
 func (c *call) host() (*compute.Host, error) {
@@ -130,10 +146,8 @@ func (a *api) showHypervisor(c *call) error {
 		return err
 	}
 	o := c.hypervisor(h)
-	if c.at(53) && strings.EqualFold(c.URL.Query().Get("with_servers"), "true") {
-		if err := c.addServers(o, h); err != nil {
-			return err
-		}
+	if err := c.maybeServers(o, h); err != nil {
+		return err
 	}
 	return c.json(http.StatusOK, object{"hypervisor": o})
 }

@@ -152,7 +152,7 @@ func (g *groups) SecurityGroups(context.Context, compute.Scope) ([]nova.Security
 
 func (g *groups) SecurityGroup(_ context.Context, _ compute.Scope, id string) (nova.SecurityGroup, error) {
 	if id != computetest.DefaultGroup.ID {
-		return nova.SecurityGroup{}, fmt.Errorf("Security group %s %w", id, compute.ErrNotFound) //nolint:staticcheck // as users see it
+		return nova.SecurityGroup{}, fmt.Errorf("Security group %s %w", id, compute.ErrNotFound)
 	}
 	return g.group(), nil
 }
