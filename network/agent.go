@@ -128,15 +128,16 @@ func (a *Agent) loop(what string, target converge.Target) *converge.Loop {
 	}})
 }
 
+// loops are in the order in which one may give work to those behind it.
 func (a *Agent) loops() []*converge.Loop {
-	all := []*converge.Loop{a.networks, a.ports}
+	var all []*converge.Loop
 	if a.routers != nil {
 		all = append(all, a.routers)
 	}
 	if a.dhcp != nil {
 		all = append(all, a.dhcp)
 	}
-	return all
+	return append(all, a.ports, a.networks)
 }
 
 // Run registers the host's agents, adopts what runs, and keeps the host as wanted until ctx ends. What runs goes on

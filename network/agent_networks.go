@@ -48,6 +48,7 @@ func (a *Agent) enter(ctx context.Context, networkID, user string) error {
 	if a.users[networkID] == nil {
 		a.users[networkID] = map[string]bool{}
 	}
+	there := a.users[networkID][user]
 	a.users[networkID][user] = true
 	a.mu.Unlock()
 	unlock := a.networkLock.lock(networkID)
@@ -57,9 +58,9 @@ func (a *Agent) enter(ctx context.Context, networkID, user string) error {
 		return err
 	}
 	if want == nil {
-		a.mu.Lock()
-		delete(a.users[networkID], user)
-		a.mu.Unlock()
+		if !there {
+			a.leaveOne(networkID, user)
+		}
 		return refuse(ErrNotFound, "NetworkNotFound", "Network %s is not wanted on host %s.", networkID, a.host)
 	}
 	return a.drivers.Fabric.Networks().Apply(ctx, *want)
@@ -80,6 +81,17 @@ func (a *Agent) leave(user string, keep ...string) {
 	}
 	a.mu.Unlock()
 	a.networks.Enqueue(left...)
+}
+
+// leaveOne forgets that the user needs the network.
+func (a *Agent) leaveOne(networkID, user string) {
+	a.mu.Lock()
+	delete(a.users[networkID], user)
+	if len(a.users[networkID]) == 0 {
+		delete(a.users, networkID)
+	}
+	a.mu.Unlock()
+	a.networks.Enqueue(networkID)
 }
 
 // enqueueShared looks again at the networks that a host is in, and this one.

@@ -16,7 +16,7 @@ func (c *Cloud) serve(ctx context.Context) {
 	o := &c.options
 	authURL := o.URL(Identity)
 	c.listenAndServe(ctx, Identity, keystone.Handler(c.identity, &keystone.Options{PublicURL: authURL, Log: o.Log}))
-	c.listenAndServe(ctx, Image, glance.Handler(c.image, glance.Options{Auth: c.identity, AuthURL: authURL, PublicURL: o.URL(Image), Log: o.Log}))
+	c.listenAndServe(ctx, Image, glance.Handler(c.image, c.identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Log: o.Log}))
 	groups := securityGroups{c.network}
 	c.listenAndServe(ctx, Compute, nova.Handler(c.compute, c.identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Log: o.Log}))
 	c.listenAndServe(ctx, Network, c.networkAPI(authURL))

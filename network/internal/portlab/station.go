@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,18 +135,33 @@ func (s *Station) Serve(t testing.TB, port uint16) {
 		listener, err = net.Listen("tcp", fmt.Sprintf(":%d", port))
 		return err
 	}))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var all sync.WaitGroup
+	closing := make(chan struct{})
+	all.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go func() { _, _ = io.Copy(conn, conn); _ = conn.Close() }()
+			stop := make(chan struct{})
+			all.Go(func() {
+				_, _ = io.Copy(conn, conn)
+				close(stop)
+			})
+			all.Go(func() {
+				select {
+				case <-stop:
+				case <-closing:
+				}
+				_ = conn.Close()
+			})
 		}
-	}()
-	t.Cleanup(func() { _ = listener.Close(); <-done })
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		close(closing)
+		all.Wait()
+	})
 }
 
 // Dial connects.
