@@ -41,7 +41,7 @@ func TestMicroversionsAreNegotiated(t *testing.T) {
 		require.Equal(t, code, a.code, asked)
 		a.fault(t)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), "GET", c.url+"/v2.1/flavors", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+"/v2.1/flavors", nil)
 	require.NoError(t, err)
 	r.Header.Set("X-Auth-Token", "red")
 	r.Header.Set("X-OpenStack-Nova-API-Version", "2.55")
@@ -136,7 +136,7 @@ func TestOtherBodiesAtTheirMicroversions(t *testing.T) {
 	require.Equal(t, sorted(basic, "description"), keys("2.55", "red", "/v2.1/flavors/1", "flavor"))
 	require.Equal(t, sorted(basic, "description", "extra_specs"), keys("2.61", "red", "/v2.1/flavors/1", "flavor"))
 	require.Equal(t, []string{"id", "links", "name"}, keys("2.1", "red", "/v2.1/flavors", "flavors"))
-	require.Equal(t, "", c.call(t, "red", "2.74", "GET", "/v2.1/flavors/1", "").body["flavor"].(map[string]any)["swap"])
+	require.Empty(t, c.call(t, "red", "2.74", "GET", "/v2.1/flavors/1", "").body["flavor"].(map[string]any)["swap"])
 	require.EqualValues(t, 0, c.call(t, "red", "2.75", "GET", "/v2.1/flavors/1", "").body["flavor"].(map[string]any)["swap"])
 
 	quota := []string{"cores", "id", "instances", "key_pairs", "metadata_items", "ram", "server_group_members", "server_groups"}
@@ -163,7 +163,9 @@ func TestOtherBodiesAtTheirMicroversions(t *testing.T) {
 
 func TestKeypairsAtTheirMicroversions(t *testing.T) {
 	c := newCloud(t)
-	body := func(name string) string { return fmt.Sprintf(`{"keypair":{"name":%q,"public_key":%q}}`, name, publicKey) }
+	body := func(name string) string {
+		return fmt.Sprintf(`{"keypair":{"name":%q,"public_key":%q}}`, name, publicKey)
+	}
 	for _, try := range []struct {
 		version, name        string
 		created, deleted, in int
@@ -286,6 +288,8 @@ func TestBadInput(t *testing.T) {
 		require.Contains(t, message, try.says, "%s %s %s", try.method, try.path, try.body)
 	}
 	require.Equal(t, before, c.call(t, "red", "2.96", "GET", "/v2.1/servers/"+id, "").text)
+	a := c.call(t, "blue", "2.37", "POST", "/v2.1/servers", server(`,"networks":"auto"`))
+	require.Equal(t, http.StatusBadRequest, a.code, a.text)
 	usage, err := c.Usage(t.Context(), redProject)
 	require.NoError(t, err)
 	require.Equal(t, 1, usage.Instances)
