@@ -58,7 +58,7 @@ func FuzzParseFlow(f *testing.F) {
 	require.Equal(f, uint16(20000), fl.zone)
 	f.Add(append([]byte{2, 0, 0, 0}, data...))
 	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(_ *testing.T, data []byte) {
 		if fl, err := parseFlow(data); err == nil {
 			judge(fl, driver.Filter{MAC: "fa:16:3e:00:00:01", Security: driver.Security{Rules: []driver.Rule{{Direction: driver.Ingress}}}})
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -345,7 +344,7 @@ func (w *walk) neighbour() {
 		name, err = w.curl(theirs, "http://"+vm1Address+"/name")
 		return err
 	})
-	require.Regexp(w.t, regexp.MustCompile(`^stranger`), name)
+	require.Regexp(w.t, `^stranger`, name)
 	self, err := w.curl(theirs, "http://"+vm1Address+"/self")
 	require.NoError(w.t, err)
 	ours, err := w.ssh(w.dhcp, w.key, vm1Address, "wget -q -O - http://169.254.169.254/2009-04-04/meta-data/instance-id")

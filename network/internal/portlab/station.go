@@ -3,6 +3,7 @@
 package portlab
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
@@ -169,7 +170,7 @@ func (s *Station) Dial(dst netip.AddrPort) (drivertest.GuestConn, error) {
 	var conn net.Conn
 	err := netns.Do(s.namespace, func() error {
 		var err error
-		conn, err = net.DialTimeout("tcp", dst.String(), 10*time.Second)
+		conn, err = (&net.Dialer{Timeout: 10 * time.Second}).DialContext(context.Background(), "tcp", dst.String())
 		return err
 	})
 	if err != nil {
