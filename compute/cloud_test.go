@@ -45,7 +45,7 @@ func newCloud(t testing.TB, options *compute.Options) *cloud {
 var resources = compute.Resources{VCPUs: 4, MemoryMiB: 2048, DiskGiB: 100, Type: "QEMU", Version: 7002000}
 
 // run starts an agent on a host and returns what ends it.
-func (c *cloud) run(t testing.TB, name string, host *memcompute.Host, faults *memcompute.Options, options *compute.AgentOptions) (*compute.Agent, func()) {
+func (c *cloud) run(t testing.TB, name string, host *memcompute.Host, faults *memcompute.Options, options *compute.AgentOptions) func() {
 	t.Helper()
 	if options == nil {
 		options = &compute.AgentOptions{Resources: resources}
@@ -64,7 +64,7 @@ func (c *cloud) run(t testing.TB, name string, host *memcompute.Host, faults *me
 	}
 	t.Cleanup(stop)
 	require.NoError(t, agent.Settle(t.Context()))
-	return agent, stop
+	return stop
 }
 
 // bubble runs a test whose clock is synctest's.

@@ -167,6 +167,13 @@ func TestServerGroupsSpreadServers(t *testing.T) {
 	require.Equal(t, map[string]int{"host1": 2, "host2": 2, "": 1}, hosts(compute.AntiAffinity, 2, 5))
 	require.Equal(t, map[string]int{"host1": 2, "host2": 2}, hosts(compute.SoftAntiAffinity, 0, 4))
 	require.Len(t, hosts(compute.SoftAffinity, 0, 3), 1)
+	groups, err := c.ServerGroups(t.Context(), red, false, 0, 1)
+	require.NoError(t, err)
+	require.ErrorIs(t, c.DeleteServerGroup(t.Context(), blue, groups[0].ID), compute.ErrNotFound)
+	require.NoError(t, c.DeleteServerGroup(t.Context(), red, groups[0].ID))
+	v, err := c.Server(t.Context(), red, groups[0].Members[0])
+	require.NoError(t, err)
+	require.Empty(t, v.GroupID)
 }
 
 func TestAggregatesMakeZones(t *testing.T) {
@@ -265,12 +272,12 @@ func TestLocks(t *testing.T) {
 func TestSilentHostsAreDownAndOldServersForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCloud(t, &compute.Options{KeepDeleted: 10 * time.Minute})
-		_, stop := c.run(t, "host1", memcompute.NewHost(), nil, nil)
+		stop := c.run(t, "host1", memcompute.NewHost(), nil, nil)
 		v := c.await(t, c.create(t, compute.ServerSpec{}).ID, "ACTIVE")
 		time.Sleep(3 * time.Minute)
 		require.NoError(t, c.Delete(t.Context(), red, v.ID))
 		c.gone(t, v.ID)
-		usages, err := c.ServerUsages(t.Context(), "red", time.Now().Add(-time.Hour), time.Now())
+		usages, err := c.ServerUsages(t.Context(), "red", time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
 		require.NoError(t, err)
 		require.InDelta(t, 0.05, usages[0].Hours, 0.001)
 		h, err := c.Host(t.Context(), "host1")

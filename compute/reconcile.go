@@ -20,7 +20,7 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	}
 	switch {
 	case err != nil || v.Host != a.host || v.VMState == Deleted:
-		return a.remove(ctx, id, v)
+		return a.remove(ctx, id)
 	case v.TaskState == Deleting:
 		return a.delete(ctx, v)
 	case v.TaskState == Scheduling || v.TaskState == Networking:
@@ -31,18 +31,19 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	return a.attempt(ctx, v)
 }
 
-// remove clears a server that does not belong here.
-func (a *Agent) remove(ctx context.Context, id string, v *Server) error {
-	a.forget(id)
-	if v != nil && v.Host != a.host && !a.runsHere(ctx, id) {
+// remove clears a server that does not belong here. What this host never had to do with is another host's.
+func (a *Agent) remove(ctx context.Context, id string) error {
+	a.mu.Lock()
+	known := a.seen[id] || a.unsure[id]
+	a.mu.Unlock()
+	if !known {
 		return nil
 	}
-	return a.servers.Remove(ctx, id)
-}
-
-func (a *Agent) runsHere(ctx context.Context, id string) bool {
-	_, here, err := a.find(ctx, id)
-	return here || err != nil
+	if err := a.servers.Remove(ctx, id); err != nil {
+		return err
+	}
+	a.forget(id)
+	return nil
 }
 
 func (a *Agent) delete(ctx context.Context, v *Server) error {

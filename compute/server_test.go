@@ -168,7 +168,7 @@ func TestAgentAdoptsAfterARestart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCloud(t, nil)
 		host := memcompute.NewHost()
-		_, stop := c.run(t, "host1", host, nil, nil)
+		stop := c.run(t, "host1", host, nil, nil)
 		kept := c.await(t, c.create(t, compute.ServerSpec{Name: "kept"}).ID, "ACTIVE")
 		ended := c.await(t, c.create(t, compute.ServerSpec{Name: "ended"}).ID, "ACTIVE")
 		doomed := c.await(t, c.create(t, compute.ServerSpec{Name: "doomed"}).ID, "ACTIVE")
@@ -204,7 +204,7 @@ func TestAgentResumesAfterTheHostWasDown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCloud(t, nil)
 		host := memcompute.NewHost()
-		_, stop := c.run(t, "host1", host, nil, nil)
+		stop := c.run(t, "host1", host, nil, nil)
 		v := c.await(t, c.create(t, compute.ServerSpec{}).ID, "ACTIVE")
 		stop()
 		require.NoError(t, host.PowerOff(v.ID))
@@ -218,7 +218,7 @@ func TestDeleteOfAServerOnADeadHost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCloud(t, nil)
 		host := memcompute.NewHost()
-		_, stop := c.run(t, "host1", host, nil, nil)
+		stop := c.run(t, "host1", host, nil, nil)
 		v := c.await(t, c.create(t, compute.ServerSpec{}).ID, "ACTIVE")
 		stop()
 		time.Sleep(2 * time.Minute)

@@ -227,20 +227,35 @@ func (s *Service) DeleteFloatingIP(ctx context.Context, scope Scope, id string) 
 		if err != nil {
 			return err
 		}
-		if f.RouterID != "" {
-			if err := tx.Announce(changedRouter, f.RouterID); err != nil {
-				return err
-			}
-		}
-		p, err := s.ports.Get(tx, f.ExternalPortID)
-		if err != nil {
-			return err
-		}
-		if err := s.floating.Delete(tx, id); err != nil {
-			return err
-		}
-		return s.dropPort(tx, p)
+		return s.dropFloatingIP(tx, f)
 	})
+}
+
+func (s *Service) dropFloatingIP(tx *record.Tx, f *FloatingIP) error {
+	if f.RouterID != "" {
+		if err := tx.Announce(changedRouter, f.RouterID); err != nil {
+			return err
+		}
+	}
+	p, err := s.ports.Get(tx, f.ExternalPortID)
+	if err != nil {
+		return err
+	}
+	if err := s.floating.Delete(tx, f.ID); err != nil {
+		return err
+	}
+	return s.dropPort(tx, p)
+}
+
+// dropUnusedFloatingIPs gives back an external network's addresses that no port has.
+func (s *Service) dropUnusedFloatingIPs(tx *record.Tx, networkID string) error {
+	unused, err := s.floating.List(tx, record.Query{Where: []record.Condition{record.Eq("floating_network_id", networkID), record.Eq("port_id", "")}})
+	for i := range unused {
+		if err := s.dropFloatingIP(tx, &unused[i]); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // FloatingIP returns a floating IP that the scope can see.

@@ -244,11 +244,15 @@ func (s *Service) announcePorts(tx *record.Tx, networkID string) error {
 	return nil
 }
 
-// DeleteNetwork removes a network with its subnets. Ports other than DHCP servers' are in its way.
+// DeleteNetwork removes a network with its subnets, and floating IPs of it that no port has. Other ports than DHCP
+// servers' are in its way.
 func (s *Service) DeleteNetwork(ctx context.Context, scope Scope, id string) error {
 	return s.update(ctx, func(tx *record.Tx) error {
 		n, err := s.ownNetwork(tx, scope, id, "delete_network")
 		if err != nil {
+			return err
+		}
+		if err := s.dropUnusedFloatingIPs(tx, id); err != nil {
 			return err
 		}
 		ports, err := s.ports.List(tx, record.Query{Where: []record.Condition{record.Eq("network_id", id)}})

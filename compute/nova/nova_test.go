@@ -61,7 +61,7 @@ func newCloud(t testing.TB) *cloud {
 	require.NoError(t, err)
 	require.NoError(t, c.EnsureFlavors(t.Context(), compute.DefaultFlavors()...))
 	agent := compute.NewAgent(c.Service, "host1", memcompute.New(c.host, nil), c.networks, images, &compute.AgentOptions{
-		Resources: compute.Resources{VCPUs: 4, MemoryMiB: 8192, DiskGiB: 100, Type: "QEMU", Version: 7002000, Address: "192.0.2.1"},
+		Resources: compute.Resources{VCPUs: 8, MemoryMiB: 16384, DiskGiB: 500, Type: "QEMU", Version: 7002000, Address: "192.0.2.1"},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -152,7 +152,7 @@ func (g *groups) SecurityGroups(context.Context, compute.Scope) ([]nova.Security
 
 func (g *groups) SecurityGroup(_ context.Context, _ compute.Scope, id string) (nova.SecurityGroup, error) {
 	if id != computetest.DefaultGroup.ID {
-		return nova.SecurityGroup{}, fmt.Errorf("Security group %s %w", id, compute.ErrNotFound) //nolint:staticcheck // as users see it
+		return nova.SecurityGroup{}, fmt.Errorf("Security group %s %w", id, compute.ErrNotFound)
 	}
 	return g.group(), nil
 }

@@ -41,7 +41,7 @@ func TestMicroversionsAreNegotiated(t *testing.T) {
 		require.Equal(t, code, a.code, asked)
 		a.fault(t)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), "GET", c.url+"/v2.1/flavors", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+"/v2.1/flavors", nil)
 	require.NoError(t, err)
 	r.Header.Set("X-Auth-Token", "red")
 	r.Header.Set("X-OpenStack-Nova-API-Version", "2.55")
@@ -288,6 +288,8 @@ func TestBadInput(t *testing.T) {
 		require.Contains(t, message, try.says, "%s %s %s", try.method, try.path, try.body)
 	}
 	require.Equal(t, before, c.call(t, "red", "2.96", "GET", "/v2.1/servers/"+id, "").text)
+	a := c.call(t, "blue", "2.37", "POST", "/v2.1/servers", server(`,"networks":"auto"`))
+	require.Equal(t, http.StatusBadRequest, a.code, a.text)
 	usage, err := c.Usage(t.Context(), redProject)
 	require.NoError(t, err)
 	require.Equal(t, 1, usage.Instances)

@@ -12,6 +12,7 @@ import (
 // capitals is what a step before it called so; "NAME=path.to.value" remembers one.
 func TestEveryCallOfTempest(t *testing.T) {
 	c := start(t)
+	token := c.admin().TokenID
 	user, project, _ := c.member("m")
 	words := map[string]string{
 		"ADMIN": c.role("admin"), "MEMBER": c.role("member"), "READER": c.role("reader"), "USER": user.ID, "PROJECT": project.ID,
@@ -159,7 +160,7 @@ func TestEveryCallOfTempest(t *testing.T) {
 			known = append(known, word, value)
 		}
 		said := strings.NewReplacer(known...)
-		a := c.do(call.method, said.Replace(call.path), c.admin().TokenID, said.Replace(call.body))
+		a := c.do(call.method, said.Replace(call.path), token, said.Replace(call.body))
 		require.Equal(t, call.status, a.status, "%s %s: %s", call.method, call.path, a.text)
 		require.Contains(t, a.text, said.Replace(call.has), "%s %s", call.method, call.path)
 		if word, path, found := strings.Cut(call.keep, "="); found {
