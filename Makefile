@@ -22,19 +22,19 @@ build:
 
 guest:
 	@scripts/install up
-	@examples/allinone/guest/build build/guest
+	@examples/allinone/guest/build --disk build/guest
 
 test: export KINTOUN_REQUIRE ?= all
 test:
 	@scripts/install up test
-	@examples/allinone/guest/build build/guest
+	@examples/allinone/guest/build --disk build/guest
 	go vet ./...
 	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /e2e)
 	go test -timeout 30m -count 1 ./examples/allinone/e2e
 
 bench:
 	@scripts/install up bench
-	@examples/allinone/guest/build build/guest
+	@examples/allinone/guest/build --disk build/guest
 	go test -run '^$$' -bench . -benchtime 1s ./...
 
 lint:

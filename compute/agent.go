@@ -45,13 +45,23 @@ type Agent struct {
 	unsure   map[string]bool // whose state has to be looked up before it is trusted
 	seen     map[string]bool // looked up since the agent started
 	failures map[string]int
+	busy     map[string]*attempt
 }
+
+// attempt is a task under way.
+type attempt struct {
+	of     Server
+	cancel context.CancelFunc
+}
+
+// workers is how many servers are worked on at once. Most of the time a worker waits for a guest to shut down.
+const workers = 32
 
 // NewAgent returns an agent for the host of that name; [Agent.Run] does the work.
 func NewAgent(service *Service, host string, servers driver.Servers, plugger Plugger, files ImageFiles, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, servers: servers, plugger: plugger, files: files,
-		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{},
+		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{}, busy: map[string]*attempt{},
 	}
 	if options != nil {
 		a.options = *options
@@ -68,7 +78,7 @@ func NewAgent(service *Service, host string, servers driver.Servers, plugger Plu
 	if a.options.Log == nil {
 		a.options.Log = slog.New(slog.DiscardHandler)
 	}
-	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
+	a.loop = converge.New(a, &converge.Options{Workers: workers, Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
 		a.options.Log.Warn("server not as wanted", "server", id, "host", host, "error", err, "failures", failures)
 	}})
 	return a
@@ -90,6 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() {
 		converge.Follow(ctx, a.service.store, func(c record.Change) {
 			if c.Kind == serversKind {
+				a.interrupt(ctx, c.ID)
 				a.loop.Enqueue(c.ID)
 			}
 		}, func() { a.enqueueAll(ctx) })
@@ -100,6 +111,21 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // Settle returns when everything on the host is as wanted, or with ctx's error.
 func (a *Agent) Settle(ctx context.Context) error { return a.loop.Settle(ctx) }
+
+// interrupt ends a task under way when something else has been asked for since: a guest that is slow to shut down
+// does not keep its server from being deleted.
+func (a *Agent) interrupt(ctx context.Context, id string) {
+	a.mu.Lock()
+	t := a.busy[id]
+	a.mu.Unlock()
+	if t == nil {
+		return
+	}
+	v, err := a.service.servers.Get(a.service.store.Read(ctx), id)
+	if err != nil || !v.sameWish(&t.of) {
+		t.cancel()
+	}
+}
 
 func (a *Agent) enqueueAll(ctx context.Context) {
 	ids, err := a.List(ctx)

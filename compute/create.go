@@ -32,6 +32,8 @@ type ServerSpec struct {
 	Tags          []string
 	// Networks are what to attach to, in order. Nil is the project's only network; empty is none.
 	Networks []NetworkRequest
+	// NeedNetwork refuses a server that would have none because Networks is nil and the project has none.
+	NeedNetwork bool
 	// SecurityGroups are names or identifiers for the ports that are made; nil is the default group.
 	SecurityGroups         []string
 	AccessIPv4, AccessIPv6 string

@@ -47,15 +47,15 @@ var flavorSpec = record.Spec[Flavor]{
 
 // DefaultFlavors are Nova's classic ones, with the memory that small guests really need.
 func DefaultFlavors() []Flavor {
-	make := func(id, name string, vcpus, memory, disk int) Flavor {
+	public := func(id, name string, vcpus, memory, disk int) Flavor {
 		return Flavor{ID: id, Name: name, VCPUs: vcpus, MemoryMiB: memory, DiskGiB: disk, RxTxFactor: 1, Public: true}
 	}
 	return []Flavor{
-		make("1", "m1.tiny", 1, 128, 1),
-		make("2", "m1.small", 1, 256, 2),
-		make("3", "m1.medium", 1, 512, 10),
-		make("4", "m1.large", 2, 1024, 20),
-		make("5", "m1.xlarge", 4, 2048, 40),
+		public("1", "m1.tiny", 1, 128, 1),
+		public("2", "m1.small", 1, 256, 2),
+		public("3", "m1.medium", 1, 512, 10),
+		public("4", "m1.large", 2, 1024, 20),
+		public("5", "m1.xlarge", 4, 2048, 40),
 	}
 }
 

@@ -133,6 +133,16 @@ func (s *Service) DeleteServerGroup(ctx context.Context, scope Scope, id string)
 		if _, err := s.group(tx, scope, id); err != nil {
 			return err
 		}
+		members, err := s.members(tx, id)
+		if err != nil {
+			return err
+		}
+		for i := range members {
+			members[i].GroupID = ""
+			if err := s.servers.Update(tx, &members[i]); err != nil {
+				return err
+			}
+		}
 		return s.groups.Delete(tx, id)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,6 +130,14 @@ func (f *ServerFilter) query(scope Scope) (q record.Query, err error) {
 		column, ok := serverColumns[key]
 		if !ok {
 			return q, fault.Wrap(ErrInvalid, "Invalid filter %s", key)
+		}
+		if column == "power" { // a number in the database
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return q, fault.Wrap(ErrInvalid, "Invalid filter %s", key)
+			}
+			where(record.Eq(column, n))
+			continue
 		}
 		where(record.Eq(column, value))
 	}

@@ -25,7 +25,7 @@ func (s *Service) planGroups(ctx context.Context, scope Scope, names []string) (
 // planNetworks checks the cards that were asked for; for none it finds the project's only network.
 func (s *Service) planNetworks(ctx context.Context, scope Scope, spec ServerSpec) ([]NetworkRequest, error) {
 	if spec.Networks == nil {
-		return s.onlyNetwork(ctx, scope)
+		return s.onlyNetwork(ctx, scope, spec.NeedNetwork)
 	}
 	for i := range spec.Networks {
 		r := &spec.Networks[i]
@@ -52,7 +52,7 @@ func (s *Service) planNetworks(ctx context.Context, scope Scope, spec ServerSpec
 	return spec.Networks, nil
 }
 
-func (s *Service) onlyNetwork(ctx context.Context, scope Scope) ([]NetworkRequest, error) {
+func (s *Service) onlyNetwork(ctx context.Context, scope Scope, needed bool) ([]NetworkRequest, error) {
 	available, err := s.networks.Networks(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -63,10 +63,12 @@ func (s *Service) onlyNetwork(ctx context.Context, scope Scope) ([]NetworkReques
 			usable = append(usable, n)
 		}
 	}
-	switch len(usable) {
-	case 0:
+	switch {
+	case len(usable) == 0 && needed:
+		return nil, fault.Wrap(ErrInvalid, "Unable to automatically allocate a network for project %s", scope.ProjectID)
+	case len(usable) == 0:
 		return nil, nil
-	case 1:
+	case len(usable) == 1:
 		return []NetworkRequest{{NetworkID: usable[0].ID}}, nil
 	}
 	return nil, fault.Wrap(ErrConflict, "Multiple possible networks found, use a Network ID to be more specific.")

@@ -20,7 +20,7 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	}
 	switch {
 	case err != nil || v.Host != a.host || v.VMState == Deleted:
-		return a.remove(ctx, id, v)
+		return a.remove(ctx, id)
 	case v.TaskState == Deleting:
 		return a.delete(ctx, v)
 	case v.TaskState == Scheduling || v.TaskState == Networking:
@@ -31,21 +31,19 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	return a.attempt(ctx, v)
 }
 
-// remove clears a server that does not belong here.
-func (a *Agent) remove(ctx context.Context, id string, v *Server) error {
-	a.forget(id)
-	if v != nil && v.Host != a.host && !a.runsHere(ctx, id) {
+// remove clears a server that does not belong here. What this host never had to do with is another host's.
+func (a *Agent) remove(ctx context.Context, id string) error {
+	a.mu.Lock()
+	known := a.seen[id] || a.unsure[id]
+	a.mu.Unlock()
+	if !known {
 		return nil
 	}
 	if err := a.servers.Remove(ctx, id); err != nil {
 		return err
 	}
+	a.forget(id)
 	return nil
-}
-
-func (a *Agent) runsHere(ctx context.Context, id string) bool {
-	_, here, err := a.find(ctx, id)
-	return here || err != nil
 }
 
 func (a *Agent) delete(ctx context.Context, v *Server) error {
@@ -127,12 +125,12 @@ func (a *Agent) resume(ctx context.Context, v *Server) error {
 
 // attempt does the task that the server is in, and reports its end.
 func (a *Agent) attempt(ctx context.Context, v *Server) error {
-	want, err := a.want(ctx, v)
-	if err == nil {
-		err = a.servers.Apply(ctx, want)
-	}
+	err := a.apply(ctx, v)
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil // interrupted: what is wanted now is looked at next
 	}
 	a.mu.Lock()
 	if err != nil {
@@ -153,6 +151,25 @@ func (a *Agent) attempt(ctx context.Context, v *Server) error {
 	a.options.Log.Error("giving up", "server", v.ID, "task", v.TaskState, "error", err)
 	a.doubt(v.ID)
 	return a.service.gaveUp(ctx, v, err)
+}
+
+// apply makes the host match the server as it is wanted, and can be interrupted.
+func (a *Agent) apply(ctx context.Context, v *Server) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.busy[v.ID] = &attempt{of: *v, cancel: cancel}
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.busy, v.ID)
+	}()
+	want, err := a.want(ctx, v)
+	if err != nil {
+		return err
+	}
+	return a.servers.Apply(ctx, want)
 }
 
 // want is the server as the driver needs to know it; its ports are plugged in.
@@ -197,6 +214,11 @@ func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 	return w, nil
 }
 
+// sameWish says whether the same is wanted of the host.
+func (v *Server) sameWish(of *Server) bool {
+	return v.TaskState == of.TaskState && v.Boots == of.Boots && v.Running == of.Running && v.Hard == of.Hard
+}
+
 // report changes a server as its agent saw it at was, unless something new has been asked since.
 func (s *Service) report(ctx context.Context, was *Server, fn func(tx *record.Tx, v *Server) error) error {
 	err := s.store.Update(ctx, func(tx *record.Tx) error {
@@ -204,7 +226,7 @@ func (s *Service) report(ctx context.Context, was *Server, fn func(tx *record.Tx
 		if err != nil {
 			return err
 		}
-		if v.TaskState != was.TaskState || v.Boots != was.Boots || v.Running != was.Running || v.VMState != was.VMState {
+		if !v.sameWish(was) || v.VMState != was.VMState {
 			return errNothing
 		}
 		if err := fn(tx, v); err != nil {

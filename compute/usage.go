@@ -10,7 +10,7 @@ import (
 // ServerUsage is what a server used within a period.
 type ServerUsage struct {
 	Server Server
-	// Hours is how long it existed within the period.
+	// Hours is how long it existed within the period, until now at most.
 	Hours float64
 	// EndedAt is nil while it exists.
 	EndedAt *time.Time
@@ -36,9 +36,12 @@ func (s *Service) ServerUsages(ctx context.Context, projectID string, start, sto
 	usages := make([]ServerUsage, 0, len(list))
 	for i := range list {
 		v := list[i]
-		from, to := v.CreatedAt, stop
+		from, to := *v.LaunchedAt, stop
 		if from.Before(start) {
 			from = start
+		}
+		if t := now(); t.Before(to) { // reports are asked for until the end of today
+			to = t
 		}
 		if v.TerminatedAt != nil && v.TerminatedAt.Before(to) {
 			to = *v.TerminatedAt

@@ -20,6 +20,8 @@ const (
 type BootstrapSpec struct {
 	// AdminPassword is given to the user admin when it is created. An admin that exists keeps the one it has.
 	AdminPassword string
+	// AdminPasswordRandom says that it was drawn from at least 128 random bits, so that checking it need not be slow.
+	AdminPasswordRandom bool
 	// Region is the one that the endpoints stand in; empty is RegionOne.
 	Region   string
 	Services []BootstrapService
@@ -95,7 +97,7 @@ func (s *Service) bootstrapAdmin(ctx context.Context, spec BootstrapSpec) error 
 	if err != nil {
 		return fmt.Errorf("project %s: %w", AdminProject, err)
 	}
-	user, err := s.ensureAdminUser(ctx, spec.AdminPassword)
+	user, err := s.ensureAdminUser(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("user %s: %w", AdminUser, err)
 	}
@@ -149,7 +151,7 @@ func (s *Service) ensureAdminProject(ctx context.Context) (string, error) {
 	}
 }
 
-func (s *Service) ensureAdminUser(ctx context.Context, password string) (string, error) {
+func (s *Service) ensureAdminUser(ctx context.Context, spec BootstrapSpec) (string, error) {
 	for {
 		found, err := s.Users(ctx, UserFilter{Name: AdminUser, DomainID: DefaultDomainID})
 		if err != nil {
@@ -158,10 +160,11 @@ func (s *Service) ensureAdminUser(ctx context.Context, password string) (string,
 		if len(found) > 0 {
 			return found[0].ID, nil
 		}
-		if password == "" {
+		if spec.AdminPassword == "" {
 			return "", fault.Wrap(ErrInvalid, "the first start needs a password for it")
 		}
-		if _, err := s.CreateUser(ctx, UserSpec{Name: AdminUser, DomainID: DefaultDomainID, Password: password}); ignoreConflict(err) != nil {
+		admin := UserSpec{Name: AdminUser, DomainID: DefaultDomainID, Password: spec.AdminPassword, PasswordRandom: spec.AdminPasswordRandom}
+		if _, err := s.CreateUser(ctx, admin); ignoreConflict(err) != nil {
 			return "", err
 		}
 	}

@@ -131,6 +131,24 @@ func TestBootstrapNeedsAPasswordOnce(t *testing.T) {
 	require.NoError(t, s.Bootstrap(t.Context(), BootstrapSpec{}))
 }
 
+func TestARandomPasswordIsCheckedWithoutBcrypt(t *testing.T) {
+	s, _ := open(t, Options{})
+	u, err := s.CreateUser(t.Context(), UserSpec{Name: "robot", Password: "F2ZB6KX3QJ5W7N4TLMHVAOCEDY", PasswordRandom: true})
+	require.NoError(t, err)
+	require.NotContains(t, u.PasswordHash, u.Password)
+	login := func(password string) error {
+		_, _, err := s.Authenticate(t.Context(), AuthRequest{Password: &PasswordProof{User: UserRef{ID: u.ID}, Password: password}})
+		return err
+	}
+	require.NoError(t, login("F2ZB6KX3QJ5W7N4TLMHVAOCEDY"))
+	for _, wrong := range []string{"", "F2ZB6KX3QJ5W7N4TLMHVAOCEDZ", u.PasswordHash} {
+		require.ErrorIs(t, login(wrong), ErrUnauthorized)
+	}
+	require.NoError(t, s.ChangePassword(t.Context(), u.ID, "F2ZB6KX3QJ5W7N4TLMHVAOCEDY", "simple"))
+	require.NoError(t, login("simple"))
+	require.ErrorIs(t, login("F2ZB6KX3QJ5W7N4TLMHVAOCEDY"), ErrUnauthorized)
+}
+
 func TestNamesAreUniqueWhereTheyMustBe(t *testing.T) {
 	s, _ := open(t, Options{})
 	ctx := t.Context()

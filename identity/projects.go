@@ -149,11 +149,18 @@ func (s *Service) Projects(ctx context.Context, f ProjectFilter) ([]Project, err
 	if f.IDs != nil {
 		w = append(w, record.In("id", f.IDs...))
 	}
-	list, err := s.projects.List(s.store.Read(ctx), f.query(w, record.Order{Column: "name"}))
-	if err != nil || len(f.Tags)+len(f.TagsAny)+len(f.NotTags)+len(f.NotTagsAny) == 0 {
-		return list, err
+	query := f.query(w, record.Order{Column: "name"})
+	if len(f.Tags)+len(f.TagsAny)+len(f.NotTags)+len(f.NotTagsAny) == 0 {
+		return s.projects.List(s.store.Read(ctx), query)
 	}
-	return slices.DeleteFunc(list, func(p Project) bool { return !f.tagged(p.Tags) }), nil
+	// Tags are looked at here, so the page is cut here too.
+	query.Limit = 0
+	list, err := s.projects.List(s.store.Read(ctx), query)
+	list = slices.DeleteFunc(list, func(p Project) bool { return !f.tagged(p.Tags) })
+	if f.Limit > 0 {
+		list = list[:min(f.Limit, len(list))]
+	}
+	return list, err
 }
 
 func (f *ProjectFilter) tagged(tags []string) bool {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/internal/converge"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -95,29 +96,11 @@ func New(ctx context.Context, db *sql.DB, sealer Sealer, options *Options) (*Ser
 	return s, nil
 }
 
-// Run empties the cache of validated tokens when another process changes the database, until ctx ends. A Service
-// that has its database for itself does not need it.
+// Run empties the cache of validated tokens when another process changes the database, until ctx ends, whose error
+// it returns. A Service that has its database for itself does not need it.
 func (s *Service) Run(ctx context.Context) error {
-	for {
-		s.cache.clear()
-		head, err := s.store.Head(ctx)
-		if err != nil {
-			return err
-		}
-		s.cache.clear() // for what changed before head and was read before that
-		for _, err := range s.store.Watch(ctx, head) {
-			if errors.Is(err, record.ErrCompacted) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			s.cache.clear()
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
+	converge.Follow(ctx, s.store, func(record.Change) { s.cache.clear() }, s.cache.clear)
+	return ctx.Err()
 }
 
 // update runs fn in a transaction. All cached tokens are looked at anew afterwards: writes are rare beside

@@ -39,6 +39,8 @@ type UserSpec struct {
 	// Password is what the user proves itself with; empty for a user that cannot log in by password. It is never
 	// read back.
 	Password string `json:"-"`
+	// PasswordRandom says that Password was drawn from at least 128 random bits, so that checking it need not be slow.
+	PasswordRandom bool `json:"-"`
 	// Options and Extra are kept for clients and mean nothing here.
 	Options, Extra map[string]any
 }
@@ -47,7 +49,7 @@ type UserSpec struct {
 type User struct {
 	ID string
 	UserSpec
-	// PasswordHash is bcrypt's.
+	// PasswordHash is bcrypt's, or that of a random password.
 	PasswordHash string
 	// Generation is raised when all the user's tokens must end: with a changed password, or when it is disabled.
 	Generation int64

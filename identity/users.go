@@ -26,7 +26,9 @@ func (s *Service) CreateUser(ctx context.Context, spec UserSpec) (*User, error) 
 	if err := checkName("user", u.Name, userNameLength); err != nil {
 		return nil, err
 	}
-	if u.Password != "" {
+	if u.Password != "" && u.PasswordRandom {
+		u.PasswordHash = hashRandom(u.Password)
+	} else if u.Password != "" {
 		var err error
 		if u.PasswordHash, err = s.hash(ctx, u.Password); err != nil {
 			return nil, err

@@ -231,5 +231,5 @@ func (s *Service) lost(ctx context.Context, scope Scope, id string, err error) e
 	if _, gone := s.Get(ctx, scope, id); gone != nil {
 		return gone
 	}
-	return fmt.Errorf("the content of image %s is missing in the store: %s", id, err)
+	return fmt.Errorf("the content of image %s is missing in the store: %w", id, err)
 }

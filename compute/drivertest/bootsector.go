@@ -11,7 +11,7 @@ import (
 // Banner is what the guest of [BootSector] prints on its serial console when it is up.
 const Banner = "boot sector is up"
 
-// QuitByte, sent to its serial console, makes the guest of [BootSector] power itself off; it prints any other.
+// QuitByte makes the guest of [BootSector] power itself off when it is sent to its serial console; it prints any other.
 const QuitByte = 'q'
 
 // BootSector is a whole guest in one sector, for drivers of PC-like machines: it prints [Banner] on the first serial

@@ -3,7 +3,6 @@ package nova
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -76,7 +75,7 @@ func (a *api) serverAction(c *call) error {
 		if _, err := a.compute.Server(c.Context(), c.scope(), id); err != nil {
 			return err
 		}
-		return wire.WithStatus(http.StatusNotImplemented, fmt.Errorf("The action %s is not implemented here.", name)) //nolint:staticcheck // a sentence for users
+		return fault.Wrap(compute.ErrUnsupported, "The action %s is not implemented here.", name)
 	}
 	if name == "lock" && c.at(73) {
 		return a.lock(c, id, argument)
@@ -109,7 +108,8 @@ func (c *call) actionBody() (name string, argument json.RawMessage, err error) {
 	if len(body) != 1 {
 		return "", nil, fault.Wrap(compute.ErrInvalid, "There is no such action: a request names exactly one")
 	}
-	for name, argument = range body {
+	for name = range body {
+		argument = body[name]
 	}
 	return name, argument, nil
 }

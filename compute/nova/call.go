@@ -105,9 +105,9 @@ func (c *call) links(collection, id string) []object {
 
 func (c *call) bookmark(collection, id string) []object { return c.links(collection, id)[1:] }
 
-// onlyQuery refuses query parameters that are not known, as microversions since 2.75 (or the one given) do.
-func (c *call) onlyQuery(since int, known ...string) error {
-	if !c.at(since) {
+// onlyQuery refuses query parameters that are not known, as microversions since 2.75 do.
+func (c *call) onlyQuery(known ...string) error {
+	if !c.at(75) {
 		return nil
 	}
 	for key := range c.URL.Query() {

@@ -60,7 +60,7 @@ func specsOf(f *compute.Flavor) map[string]string {
 }
 
 func (a *api) listFlavors(c *call) error {
-	if err := c.onlyQuery(75, "limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"); err != nil {
+	if err := c.onlyQuery("limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"); err != nil {
 		return err
 	}
 	filter, err := c.flavorFilter()

@@ -74,7 +74,7 @@ func (a *api) createGroup(c *call) error {
 }
 
 func (a *api) listGroups(c *call) error {
-	if err := c.onlyQuery(75, "all_projects", "limit", "offset"); err != nil {
+	if err := c.onlyQuery("all_projects", "limit", "offset"); err != nil {
 		return err
 	}
 	limit, _, err := c.page()

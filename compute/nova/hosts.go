@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
@@ -25,6 +24,8 @@ func (a *api) hostOperations() []operation {
 		{method: "GET", path: "/os-hypervisors/{id}/uptime", serve: a.hypervisorUptime, policy: hypervisors + "uptime", until: 87},
 		{method: "GET", path: "/os-hypervisors/{id}/search", serve: a.searchHypervisors(false), policy: hypervisors + "search", until: 52},
 		{method: "GET", path: "/os-hypervisors/{id}/servers", serve: a.searchHypervisors(true), policy: hypervisors + "servers", until: 52},
+		{method: "GET", path: "/os-hosts", serve: a.listHosts, policy: "os_compute_api:os-hosts:list", until: 42},
+		{method: "GET", path: "/os-hosts/{host}", serve: a.showHost, policy: "os_compute_api:os-hosts:show", until: 42},
 		{method: "GET", path: "/os-migrations", serve: a.allMigrations, policy: "os_compute_api:os-migrations:index"},
 	}
 }
@@ -247,188 +248,56 @@ func (a *api) deleteService(c *call) error {
 	return c.empty(http.StatusNoContent)
 }
 
-func (c *call) hypervisorBasic(h *compute.Host) object {
-	o := object{"id": h.Number, "hypervisor_hostname": h.Name, "state": state(c.api.compute.Up(h)), "status": status(h)}
-	if c.at(53) {
-		o["id"] = h.ID
-	}
-	return o
-}
-
-func (c *call) hypervisor(h *compute.Host) object {
-	o := c.hypervisorBasic(h)
-	service := object{"host": h.Name, "id": h.Number, "disabled_reason": h.DisabledReason}
-	if c.at(53) {
-		service["id"] = h.ServiceID
-	}
-	o["service"], o["host_ip"], o["hypervisor_type"], o["hypervisor_version"] = service, h.Resources.Address, h.Resources.Type, h.Resources.Version
-	if c.at(88) {
-		o["uptime"] = nil
-		return o
-	}
-	for key, value := range resources(h) {
-		o[key] = value
-	}
-	o["cpu_info"] = any("")
-	if c.at(28) {
-		o["cpu_info"] = object{}
-	}
-	return o
-}
-
-func resources(h *compute.Host) map[string]int {
-	r, u := h.Resources, h.Used
-	return map[string]int{
-		"vcpus": r.VCPUs, "vcpus_used": u.VCPUs, "memory_mb": r.MemoryMiB, "memory_mb_used": u.MemoryMiB, "free_ram_mb": r.MemoryMiB - u.MemoryMiB,
-		"local_gb": r.DiskGiB, "local_gb_used": u.DiskGiB, "free_disk_gb": r.DiskGiB - u.DiskGiB, "disk_available_least": r.DiskGiB - u.DiskGiB,
-		"running_vms": u.Servers, "current_workload": 0,
-	}
-}
-
-// addServers adds a hypervisor's servers where they were asked for. Before 2.75 an empty list is left out.
-func (c *call) addServers(o object, h *compute.Host) error {
-	list, err := c.api.compute.Servers(c.Context(), c.scope(), compute.ServerFilter{AllProjects: true, Equal: map[string]string{"host": h.Name}})
-	if err != nil {
-		return err
-	}
-	shown := make([]object, 0, len(list))
-	for i := range list {
-		shown = append(shown, object{"uuid": list[i].ID, "name": list[i].Name})
-	}
-	if len(shown) > 0 || c.at(75) {
-		o["servers"] = shown
-	}
-	return nil
-}
-
-func (a *api) listHypervisors(c *call) error {
+// listHosts is the older form of the list of services.
+func (a *api) listHosts(c *call) error {
 	hosts, err := a.compute.Hosts(c.Context())
 	if err != nil {
 		return err
 	}
-	query, detail := c.URL.Query(), strings.HasSuffix(c.URL.Path, "/detail")
-	limit, marker, err := c.page()
+	zones, err := a.compute.Zones(c.Context())
 	if err != nil {
 		return err
 	}
-	shown, last, passed := []object{}, "", marker == "" || !c.at(33)
-	for i := range hosts {
-		h := &hosts[i]
-		if !passed {
-			passed = marker == h.ID || marker == strconv.FormatInt(h.Number, 10)
+	shown, query := []object{}, c.URL.Query()
+	for _, h := range hosts {
+		if query.Has("zone") && query.Get("zone") != zones[h.Name] || query.Has("service") && query.Get("service") != "compute" {
 			continue
 		}
-		if c.at(53) && !strings.Contains(h.Name, query.Get("hypervisor_hostname_pattern")) {
-			continue
-		}
-		o := c.hypervisorBasic(h)
-		if detail {
-			o = c.hypervisor(h)
-		}
-		if c.at(53) && strings.EqualFold(query.Get("with_servers"), "true") {
-			if err := c.addServers(o, h); err != nil {
-				return err
-			}
-		}
-		shown, last = append(shown, o), h.ID
-		if c.at(33) && len(shown) == limit {
-			break
-		}
+		shown = append(shown, object{"host_name": h.Name, "service": "compute", "zone": zones[h.Name]})
 	}
-	if !passed {
-		return fault.Wrap(compute.ErrInvalid, "marker [%s] not found", marker)
-	}
-	if pattern := query.Get("hypervisor_hostname_pattern"); c.at(53) && pattern != "" && len(shown) == 0 {
-		return fault.Wrap(compute.ErrNotFound, "No hypervisor matching '%s' could be found.", pattern)
-	}
-	answer := object{"hypervisors": shown}
-	if links := c.next(len(shown), limit, last); links != nil && c.at(33) {
-		answer["hypervisors_links"] = links
-	}
-	return c.json(http.StatusOK, answer)
+	return c.json(http.StatusOK, object{"hosts": shown})
 }
 
-func (c *call) host() (*compute.Host, error) {
-	hosts, err := c.api.compute.Hosts(c.Context())
-	if err != nil {
-		return nil, err
-	}
-	id := c.PathValue("id")
-	for i := range hosts {
-		if c.at(53) && hosts[i].ID == id || !c.at(53) && strconv.FormatInt(hosts[i].Number, 10) == id {
-			return &hosts[i], nil
-		}
-	}
-	return nil, fault.Wrap(compute.ErrNotFound, "Hypervisor with ID '%s' could not be found.", id)
-}
-
-func (a *api) showHypervisor(c *call) error {
-	h, err := c.host()
+// showHost says what a host has and what of it is promised, in all and by project.
+func (a *api) showHost(c *call) error {
+	h, err := a.compute.Host(c.Context(), c.PathValue("host"))
 	if err != nil {
 		return err
 	}
-	o := c.hypervisor(h)
-	if c.at(53) && strings.EqualFold(c.URL.Query().Get("with_servers"), "true") {
-		if err := c.addServers(o, h); err != nil {
-			return err
-		}
-	}
-	return c.json(http.StatusOK, object{"hypervisor": o})
-}
-
-func (a *api) hypervisorUptime(c *call) error {
-	h, err := c.host()
+	servers, err := a.compute.Servers(c.Context(), c.scope(), compute.ServerFilter{AllProjects: true, Equal: map[string]string{"host": h.Name}})
 	if err != nil {
 		return err
 	}
-	o := c.hypervisorBasic(h)
-	o["uptime"] = " since " + isotime(h.StartedAt)
-	return c.json(http.StatusOK, object{"hypervisor": o})
-}
-
-func (a *api) searchHypervisors(servers bool) func(c *call) error {
-	return func(c *call) error {
-		hosts, err := a.compute.Hosts(c.Context())
-		if err != nil {
-			return err
-		}
-		pattern, shown := c.PathValue("id"), []object{}
-		for i := range hosts {
-			if !strings.Contains(hosts[i].Name, pattern) {
-				continue
-			}
-			o := c.hypervisorBasic(&hosts[i])
-			if servers {
-				if err := c.addServers(o, &hosts[i]); err != nil {
-					return err
-				}
-			}
-			shown = append(shown, o)
-		}
-		if len(shown) == 0 {
-			return fault.Wrap(compute.ErrNotFound, "No hypervisor matching '%s' could be found.", pattern)
-		}
-		return c.json(http.StatusOK, object{"hypervisors": shown})
+	entry := func(project string, cpu, memory, disk int) object {
+		return object{"resource": object{"host": h.Name, "project": project, "cpu": cpu, "memory_mb": memory, "disk_gb": disk}}
 	}
-}
-
-func (a *api) hypervisorStatistics(c *call) error {
-	hosts, err := a.compute.Hosts(c.Context())
-	if err != nil {
-		return err
+	shown := []object{
+		entry("(total)", h.Resources.VCPUs, h.Resources.MemoryMiB, h.Resources.DiskGiB),
+		entry("(used_now)", h.Used.VCPUs, h.Used.MemoryMiB, h.Used.DiskGiB),
+		entry("(used_max)", h.Used.VCPUs, h.Used.MemoryMiB, h.Used.DiskGiB),
 	}
-	sum := map[string]int{"count": 0}
-	for key := range resources(&compute.Host{}) {
-		sum[key] = 0
-	}
-	for i := range hosts {
-		if hosts[i].Disabled {
-			continue
+	used, projects := map[string]compute.Used{}, []string{}
+	for i := range servers {
+		f, project := &servers[i].Flavor, servers[i].ProjectID
+		u, ok := used[project]
+		if !ok {
+			projects = append(projects, project)
 		}
-		sum["count"]++
-		for key, value := range resources(&hosts[i]) {
-			sum[key] += value
-		}
+		used[project] = compute.Used{VCPUs: u.VCPUs + f.VCPUs, MemoryMiB: u.MemoryMiB + f.MemoryMiB, DiskGiB: u.DiskGiB + f.DiskGiB}
 	}
-	return c.json(http.StatusOK, object{"hypervisor_statistics": sum})
+	for _, project := range projects {
+		u := used[project]
+		shown = append(shown, entry(project, u.VCPUs, u.MemoryMiB, u.DiskGiB))
+	}
+	return c.json(http.StatusOK, object{"host": shown})
 }

@@ -104,7 +104,7 @@ func (a *api) listKeypairs(c *call) error {
 	if c.at(35) {
 		known = append(known, "limit", "marker")
 	}
-	if err := c.onlyQuery(75, known...); err != nil {
+	if err := c.onlyQuery(known...); err != nil {
 		return err
 	}
 	owner, err := c.keypairOwner(c.URL.Query().Get("user_id"))

@@ -184,7 +184,7 @@ func (a *api) showQuotaClass(c *call) error {
 }
 
 func (a *api) limits(c *call) error {
-	if err := c.onlyQuery(75, "tenant_id", "reserved"); err != nil {
+	if err := c.onlyQuery("tenant_id", "reserved"); err != nil {
 		return err
 	}
 	id := c.caller.ProjectID

@@ -164,6 +164,7 @@ func (b *createServer) spec(c *call) (spec compute.ServerSpec, err error) {
 			spec.SecurityGroups = append(spec.SecurityGroups, g.Name)
 		}
 	}
+	spec.NeedNetwork = in.Networks.word == "auto"
 	if spec.Networks, err = in.Networks.requests(); err != nil {
 		return spec, err
 	}

@@ -18,16 +18,14 @@ func (a *api) listServers(c *call) error {
 	if err != nil {
 		return err
 	}
-	filter, empty, err := c.serverFilter(c.URL.Query())
+	filter, err := c.serverFilter(c.URL.Query())
 	if err != nil {
 		return err
 	}
 	filter.Limit, filter.Marker = limit, marker
-	var servers []compute.Server
-	if !empty {
-		if servers, err = a.compute.Servers(c.Context(), c.scope(), filter); err != nil {
-			return err
-		}
+	servers, err := a.compute.Servers(c.Context(), c.scope(), filter)
+	if err != nil {
+		return err
 	}
 	shown := make([]object, 0, len(servers))
 	view := &viewer{call: c}
@@ -82,97 +80,106 @@ func (c *call) filtersAllowed() []string {
 	return allowed
 }
 
-// serverFilter reads the query. empty says that nothing can meet it.
-func (c *call) serverFilter(query url.Values) (f compute.ServerFilter, empty bool, err error) {
+// serverFilter reads the query.
+func (c *call) serverFilter(query url.Values) (f compute.ServerFilter, err error) {
 	allowed := c.filtersAllowed()
-	if err := c.onlyQuery(75, append(slices.Clone(allowed), append(adminFilters, laterFilters...)...)...); err != nil {
-		return f, false, err
+	if err := c.onlyQuery(append(slices.Clone(allowed), append(adminFilters, laterFilters...)...)...); err != nil {
+		return f, err
 	}
 	f.Equal = map[string]string{}
 	for key, values := range query {
 		if !slices.Contains(allowed, key) {
 			continue // as Nova does: what a caller may not filter by is ignored
 		}
-		none, err := c.oneFilter(&f, key, values)
-		if err != nil {
-			return f, false, err
+		if err := c.oneFilter(&f, key, values); err != nil {
+			return f, err
 		}
-		empty = empty || none
 	}
 	if f.Deleted && len(f.Statuses) > 0 {
 		f.Statuses = nil
 	}
 	f.Sort, err = c.sorting(query)
-	return f, empty, err
+	return f, err
 }
 
-func (c *call) oneFilter(f *compute.ServerFilter, key string, values []string) (none bool, err error) {
+// textFilters and tagFilters are where filters of plain texts and of tags go.
+func textFilters(f *compute.ServerFilter) map[string]*string {
+	return map[string]*string{
+		"tenant_id": &f.ProjectID, "project_id": &f.ProjectID, "name": &f.Name, "display_name": &f.Name, "hostname": &f.Hostname,
+		"ip": &f.IP, "ip6": &f.IP, "description": &f.Description, "display_description": &f.Description,
+	}
+}
+
+func tagFilters(f *compute.ServerFilter) map[string]*[]string {
+	return map[string]*[]string{"tags": &f.Tags, "tags-any": &f.TagsAny, "not-tags": &f.NotTags, "not-tags-any": &f.NotTagsAny}
+}
+
+// equalFilters are compared exactly.
+var equalFilters = []string{"host", "flavor", "image", "reservation_id", "availability_zone", "key_name", "task_state", "vm_state", "user_id", "uuid", "power_state"}
+
+func (c *call) oneFilter(f *compute.ServerFilter, key string, values []string) (err error) {
 	value := values[0]
+	if to, ok := textFilters(f)[key]; ok {
+		*to = value
+		return nil
+	}
+	if to, ok := tagFilters(f)[key]; ok {
+		*to = compute.SplitTags(value)
+		return nil
+	}
+	if slices.Contains(equalFilters, key) {
+		f.Equal[key] = value
+		return nil
+	}
 	switch key {
+	case "node":
+		f.Equal["host"] = value
 	case "all_tenants":
-		all, err := wire.ParseBool(value)
-		if value != "" && err != nil {
-			return false, fault.Wrap(compute.ErrInvalid, "Invalid value '%s' for all_tenants", value)
-		}
-		f.AllProjects = all || value == ""
-		if f.AllProjects && !c.caller.IsAdmin() {
-			return false, forbidden("os_compute_api:servers:index:get_all_tenants")
-		}
-	case "tenant_id", "project_id":
-		f.ProjectID = value
-	case "name", "display_name":
-		f.Name = value
-	case "hostname":
-		f.Hostname = value
-	case "ip", "ip6":
-		f.IP = value
-	case "description", "display_description":
-		f.Description = value
+		return c.allTenants(f, value)
 	case "status":
 		return c.statusFilter(f, values)
 	case "deleted":
-		f.Deleted, err = wire.ParseBool(value)
-		if err != nil {
-			return false, fault.Wrap(compute.ErrInvalid, "Invalid filter value %s", value)
+		if f.Deleted, err = wire.ParseBool(value); err != nil {
+			return fault.Wrap(compute.ErrInvalid, "Invalid filter value %s", value)
 		}
 	case "locked":
 		locked, err := wire.ParseBool(value)
 		if err != nil {
-			return false, fault.Wrap(compute.ErrInvalid, "Unrecognized value '%s'", value)
+			return fault.Wrap(compute.ErrInvalid, "Unrecognized value '%s'", value)
 		}
 		f.Locked = &locked
 	case "changes-since":
 		f.Since, err = instant(value)
 	case "changes-before":
 		f.Before, err = instant(value)
-	case "tags":
-		f.Tags = compute.SplitTags(value)
-	case "tags-any":
-		f.TagsAny = compute.SplitTags(value)
-	case "not-tags":
-		f.NotTags = compute.SplitTags(value)
-	case "not-tags-any":
-		f.NotTagsAny = compute.SplitTags(value)
 	case "metadata":
 		if json.Unmarshal([]byte(value), &f.Metadata) != nil {
-			return false, fault.Wrap(compute.ErrInvalid, "Invalid filter metadata %s", value)
+			return fault.Wrap(compute.ErrInvalid, "Invalid filter metadata %s", value)
 		}
-	case "node":
-		f.Equal["host"] = value
-	case "host", "flavor", "image", "reservation_id", "availability_zone", "key_name", "task_state", "vm_state", "user_id", "uuid", "power_state":
-		f.Equal[key] = value
 	}
-	return false, err
+	return err
 }
 
-func (c *call) statusFilter(f *compute.ServerFilter, values []string) (none bool, err error) {
+func (c *call) allTenants(f *compute.ServerFilter, value string) error {
+	all, err := wire.ParseBool(value)
+	if value != "" && err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Invalid value '%s' for all_tenants", value)
+	}
+	f.AllProjects = all || value == ""
+	if f.AllProjects && !c.caller.IsAdmin() {
+		return forbidden("os_compute_api:servers:index:get_all_tenants")
+	}
+	return nil
+}
+
+func (c *call) statusFilter(f *compute.ServerFilter, values []string) error {
 	for _, value := range values {
 		status := strings.ToUpper(value)
 		switch {
 		case !slices.Contains(statuses, status) && c.at(38):
-			return false, fault.Wrap(compute.ErrInvalid, "Invalid status value")
+			return fault.Wrap(compute.ErrInvalid, "Invalid status value")
 		case status == "DELETED" && !c.caller.IsAdmin():
-			return false, fault.Wrap(compute.ErrForbidden, "Only administrators may list deleted instances")
+			return fault.Wrap(compute.ErrForbidden, "Only administrators may list deleted instances")
 		case status == "DELETED":
 			f.Deleted = true
 		case status == "STOPPED":
@@ -180,7 +187,7 @@ func (c *call) statusFilter(f *compute.ServerFilter, values []string) (none bool
 		}
 		f.Statuses = append(f.Statuses, status)
 	}
-	return false, nil
+	return nil
 }
 
 func (c *call) sorting(query url.Values) ([]compute.Sort, error) {

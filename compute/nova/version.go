@@ -66,7 +66,7 @@ func requested(h http.Header) (int, error) {
 	}
 	minor, err := strconv.Atoi(m[2])
 	if m[1] != "2" || err != nil || minor < MinMinor || minor > MaxMinor {
-		return 0, wire.WithStatus(http.StatusNotAcceptable, fmt.Errorf("Version %s is not supported by the API. Minimum is 2.%d and maximum is 2.%d.", text, MinMinor, MaxMinor)) //nolint:staticcheck // Nova's words
+		return 0, wire.WithStatus(http.StatusNotAcceptable, fault.Wrap(compute.ErrUnsupported, "Version %s is not supported by the API. Minimum is 2.%d and maximum is 2.%d.", text, MinMinor, MaxMinor))
 	}
 	return minor, nil
 }

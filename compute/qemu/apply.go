@@ -96,7 +96,7 @@ func (d *Driver) apply(ctx context.Context, want driver.Server) error {
 	}
 	var proc *process.Process
 	if rec.mayRun() {
-		if proc, err = process.Find(d.dir(want.ID)); err != nil {
+		if proc, err = d.find(ctx, want.ID, rec); err != nil {
 			return err
 		}
 	}
@@ -115,6 +115,7 @@ func (d *Driver) apply(ctx context.Context, want driver.Server) error {
 			return err
 		}
 	} else if rec.mayRun() {
+		d.clean(want.ID)
 		rec = d.ended(want.ID, rec)
 		if err := d.save(want.ID, rec); err != nil {
 			return err
@@ -136,15 +137,13 @@ func (d *Driver) adopt(id string, rec record) error {
 
 // create makes the server's directory with its disk, wholly or not at all.
 func (d *Driver) create(ctx context.Context, want driver.Server) (record, error) {
-	making := d.dir(want.ID) + extMaking
-	if err := os.RemoveAll(making); err != nil {
-		return record{}, err
-	}
-	if err := os.Mkdir(making, 0o700); err != nil {
+	// A name of its own: a qemu-img whose starter was killed may still be writing to an earlier one.
+	making, err := os.MkdirTemp(d.instances(), want.ID+"-*"+extMaking)
+	if err != nil {
 		return record{}, err
 	}
 	rec := record{Phase: phaseStopped, Boots: want.Boots, Want: fingerprint(want)}
-	err := d.makeDisk(ctx, want.Root, filepath.Join(making, diskFile))
+	err = d.makeDisk(ctx, want.Root, filepath.Join(making, diskFile))
 	if err == nil {
 		err = saveRecord(making, rec)
 	}
@@ -218,7 +217,6 @@ func kill(ctx context.Context, proc *process.Process) error {
 
 // ended says of a server whose process is gone whether its guest powered it off, we did, or it crashed.
 func (d *Driver) ended(id string, rec record) record {
-	d.clean(id)
 	wished := rec.Phase == phaseStopping
 	rec.Phase, rec.Reason = phaseStopped, ""
 	if wished {
@@ -283,7 +281,12 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 func (d *Driver) remove(ctx context.Context, id string) error {
 	dir := d.dir(id)
 	if _, err := os.Stat(dir); err == nil {
-		proc, err := process.Find(dir)
+		rec, err := d.load(id)
+		if err != nil {
+			// Whatever the record said, a process may run.
+			rec.Phase = phaseStarting
+		}
+		proc, err := d.find(ctx, id, rec)
 		if err != nil {
 			return err
 		}
@@ -300,5 +303,5 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 		}
 	}
 	d.clean(id)
-	return errors.Join(os.RemoveAll(dir+extGone), os.RemoveAll(dir+extMaking))
+	return os.RemoveAll(dir + extGone)
 }

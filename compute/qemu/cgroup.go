@@ -75,7 +75,7 @@ func (d *Driver) removeCgroup(id string) {
 		if err := unix.Rmdir(filepath.Join(d.cgroup, id)); !errors.Is(err, unix.EBUSY) {
 			break
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // the kernel gives no sign
 	}
 	_ = os.Remove(d.cgroup)
 }

@@ -32,7 +32,7 @@ import (
 
 	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/internal/fault"
-	"github.com/kintoun/kintoun/internal/process"
+	"golang.org/x/sys/unix"
 )
 
 // The kinds of error.
@@ -221,7 +221,7 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 		if validID(entry.Name()) != nil {
 			continue
 		}
-		one, err := d.observe(entry.Name())
+		one, err := d.observe(ctx, entry.Name())
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -233,7 +233,7 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 	return all, nil
 }
 
-func (d *Driver) observe(id string) (driver.Observed, error) {
+func (d *Driver) observe(ctx context.Context, id string) (driver.Observed, error) {
 	// While something is done to the server its record is not ours to correct.
 	lock := d.lock(id)
 	locked := lock.TryLock()
@@ -251,12 +251,17 @@ func (d *Driver) observe(id string) (driver.Observed, error) {
 	if !rec.mayRun() {
 		return one, nil
 	}
-	proc, err := process.Find(d.dir(id))
+	proc, err := d.find(ctx, id, rec)
 	if err != nil {
 		return one, err
 	}
-	if proc != nil {
+	switch {
+	case proc != nil:
 		one.State, one.PID = driver.Running, proc.PID
+		return one, nil
+	case !locked && rec.Phase == phaseStarting:
+		// Somebody is starting it.
+		one.State = driver.Running
 		return one, nil
 	}
 	rec = d.ended(id, rec)
@@ -265,6 +270,7 @@ func (d *Driver) observe(id string) (driver.Observed, error) {
 		one.State = driver.Crashed
 	}
 	if locked {
+		d.clean(id)
 		return one, d.save(id, rec)
 	}
 	return one, nil
@@ -279,7 +285,9 @@ func (d *Driver) removeHalfMade() error {
 	for _, entry := range entries {
 		switch filepath.Ext(entry.Name()) {
 		case extMaking, extGone:
-			if err := os.RemoveAll(filepath.Join(d.instances(), entry.Name())); err != nil {
+			err := os.RemoveAll(filepath.Join(d.instances(), entry.Name()))
+			// An orphan may be writing to it still: the next time, then.
+			if err != nil && !errors.Is(err, unix.ENOTEMPTY) {
 				return fmt.Errorf("qemu: %w", err)
 			}
 		}

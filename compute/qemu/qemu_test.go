@@ -3,6 +3,7 @@
 package qemu_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,9 +18,22 @@ import (
 	"github.com/kintoun/kintoun/internal/lab"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(applyVariable); job != "" {
+		os.Exit(applyAndEnd(job))
+	}
+	os.Exit(lab.Main(func() int {
+		code := m.Run()
+		if err := goleak.Find(); err != nil && lab.Inside() && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	}))
+}
 
 // options are those of a driver with directories of its own, short enough for sockets.
 func options(t testing.TB) *qemu.Options {

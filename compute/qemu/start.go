@@ -24,7 +24,13 @@ const (
 	consoleFile = "console.log"
 	// outputFile holds QEMU's events and complaints since its start.
 	outputFile = "qemu.log"
+	// lockFile is held (flock(2)) by a server's process from the moment it is forked: one whose starter was killed
+	// before it had become QEMU is not overlooked.
+	lockFile = "lock"
 )
+
+// lockWait bounds the wait for a forked process to become QEMU, or for one that ended to let go of its files.
+const lockWait = 10 * time.Second
 
 // firstFD is the descriptor that the first of a process's extra files gets.
 const firstFD = 3
@@ -52,10 +58,77 @@ func (f *files) close() {
 	}
 }
 
+// find returns the server's process, or nil. One that a killed starter has forked is waited for until it can be seen.
+func (d *Driver) find(ctx context.Context, id string, rec record) (*process.Process, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	for {
+		proc, err := process.Find(d.dir(id))
+		if err != nil || proc != nil || rec.Phase != phaseStarting {
+			return proc, err
+		}
+		free, err := d.tryLock(id)
+		if err != nil {
+			return nil, err
+		}
+		if free != nil {
+			return nil, free.Close()
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("a process that holds %s cannot be found: %w", lockFile, err)
+		}
+	}
+}
+
+// tryLock takes the lock of the server's process; nil if a process has it.
+func (d *Driver) tryLock(id string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(d.dir(id), lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = nil
+	}
+	return nil, errors.Join(err, file.Close())
+}
+
+func pause(ctx context.Context, interval time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(interval):
+		return nil
+	}
+}
+
+// lockProcess takes the lock for a process to come. A process forked for something else may hold it for a moment.
+func (d *Driver) lockProcess(ctx context.Context, id string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	for {
+		file, err := d.tryLock(id)
+		if err != nil || file != nil {
+			return file, err
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("another process of the server runs: %w", err)
+		}
+	}
+}
+
 // start starts the server's QEMU and waits until it has set up its machine, which its guest does not wait for.
 func (d *Driver) start(ctx context.Context, want driver.Server, rec record) error {
 	var f files
 	defer f.close()
+	lock, err := d.lockProcess(ctx, want.ID)
+	if err != nil {
+		return err
+	}
+	f.add(lock)
 	m, err := d.prepare(want, &f)
 	if err != nil {
 		return err

@@ -1,6 +1,10 @@
 package fernet
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -172,5 +176,26 @@ func BenchmarkOpen(b *testing.B) {
 	for b.Loop() {
 		_, _, err := keys.Open(token)
 		require.NoError(b, err)
+	}
+}
+
+// What is genuinely signed and yet no message: only a broken sealer with our key could make it.
+func TestGenuineNonsenseIsRefused(t *testing.T) {
+	key := NewKey()
+	token, err := key.Seal(make([]byte, 20), time.Unix(1, 0))
+	require.NoError(t, err)
+	raw, err := decode(token)
+	require.NoError(t, err)
+	signed := raw[:len(raw)-sha256.Size]
+	sign := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(append(b, key.mac(b)...)) }
+	_, _, err = key.Open(sign(bytes.Clone(signed)))
+	require.NoError(t, err)
+	flipped := bytes.Clone(signed)
+	flipped[len(flipped)-aes.BlockSize-1] ^= 1 // flips the last byte of the padding
+	endless := bytes.Clone(signed)
+	endless[1] = 0xff
+	for what, b := range map[string][]byte{"padding": flipped, "half a block": signed[:len(signed)-8], "time": endless} {
+		_, _, err := key.Open(sign(bytes.Clone(b)))
+		require.ErrorIs(t, err, ErrToken, what)
 	}
 }

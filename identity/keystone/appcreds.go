@@ -11,9 +11,10 @@ import (
 func (h *handler) appCredRoutes() []wire.Route {
 	return []wire.Route{
 		user(http.MethodGet, "/users/{user}/application_credentials", "list_application_credentials", h.listAppCreds),
-		route(http.MethodPost, "/users/{user}/application_credentials", h.createAppCred),
+		route(http.MethodPost, "/users/{user}/application_credentials", h.inPerson("create_application_credential", h.createAppCred)),
 		user(http.MethodGet, "/users/{user}/application_credentials/{id}", "get_application_credential", h.showAppCred),
-		user(http.MethodDelete, "/users/{user}/application_credentials/{id}", "delete_application_credential", h.deleteAppCred),
+		user(http.MethodDelete, "/users/{user}/application_credentials/{id}", "delete_application_credential",
+			h.inPerson("delete_application_credential", h.deleteAppCred)),
 		user(http.MethodGet, "/users/{user}/access_rules", "list_access_rules", h.listAccessRules),
 		user(http.MethodGet, "/users/{user}/access_rules/{id}", "get_access_rule", h.showAccessRule),
 		user(http.MethodDelete, "/users/{user}/access_rules/{id}", "delete_access_rule", h.deleteAccessRule),
@@ -83,17 +84,7 @@ func (h *handler) createAppCred(w http.ResponseWriter, r *http.Request, caller *
 	if caller.ProjectID == "" {
 		return fault.Wrap(identity.ErrInvalid, "Cannot create an application credential without a project-scoped token.")
 	}
-	token, err := h.service.Inspect(r.Context(), r.Header.Get(authToken))
-	if err != nil {
-		return err
-	}
-	if err := restricted(token, "create_application_credential"); err != nil {
-		return err
-	}
-	if token.Trust != nil {
-		return fault.Wrap(identity.ErrForbidden, "You are not authorized to perform the requested action: identity:create_application_credential with a trust.")
-	}
-	spec, secret, rules, err := h.readAppCred(r, token)
+	spec, secret, rules, err := h.readAppCred(r, caller)
 	if err != nil {
 		return err
 	}
@@ -109,7 +100,7 @@ func (h *handler) createAppCred(w http.ResponseWriter, r *http.Request, caller *
 	return wire.JSON(w, http.StatusCreated, object{"application_credential": shown})
 }
 
-func (h *handler) readAppCred(r *http.Request, token *identity.Token) (spec identity.ApplicationCredential, secret string, rules []identity.AccessRule, err error) {
+func (h *handler) readAppCred(r *http.Request, caller *identity.Caller) (spec identity.ApplicationCredential, secret string, rules []identity.AccessRule, err error) {
 	b, err := decode(r, "application_credential")
 	if err != nil {
 		return spec, "", nil, err
@@ -117,7 +108,7 @@ func (h *handler) readAppCred(r *http.Request, token *identity.Token) (spec iden
 	b.require("name")
 	var refs []roleRef
 	var given []accessRule
-	spec = identity.ApplicationCredential{UserID: token.UserID, ProjectID: token.ProjectID}
+	spec = identity.ApplicationCredential{UserID: caller.UserID, ProjectID: caller.ProjectID}
 	b.text("name", &spec.Name)
 	b.optional("description", &spec.Description)
 	b.value("secret", &secret, "string")
@@ -137,7 +128,7 @@ func (h *handler) readAppCred(r *http.Request, token *identity.Token) (spec iden
 	if spec.RoleIDs, err = h.roleIDs(r, refs); err != nil || len(refs) > 0 {
 		return spec, secret, rules, err
 	}
-	for _, role := range token.Roles {
+	for _, role := range caller.Roles {
 		spec.RoleIDs = append(spec.RoleIDs, role.ID)
 	}
 	return spec, secret, rules, nil
@@ -156,13 +147,6 @@ func (h *handler) showAppCred(w http.ResponseWriter, r *http.Request, _ *identit
 }
 
 func (h *handler) deleteAppCred(w http.ResponseWriter, r *http.Request, _ *identity.Caller) error {
-	token, err := h.service.Inspect(r.Context(), r.Header.Get(authToken))
-	if err != nil {
-		return err
-	}
-	if err := restricted(token, "delete_application_credential"); err != nil {
-		return err
-	}
 	if err := h.service.DeleteApplicationCredential(r.Context(), r.PathValue("user"), r.PathValue("id")); err != nil {
 		return err
 	}

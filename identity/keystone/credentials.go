@@ -11,16 +11,22 @@ import (
 )
 
 func (h *handler) credentialRoutes() []wire.Route {
+	own := func(method, path, action string, fn serve) wire.Route {
+		return route(method, path, h.inPerson(action, fn))
+	}
+	ec2 := func(method, path, action string, fn serve) wire.Route {
+		return user(method, "/users/{user}/credentials/OS-EC2"+path, action, h.inPerson(action, fn))
+	}
 	return []wire.Route{
-		route(http.MethodGet, "/credentials", h.listCredentials),
-		route(http.MethodPost, "/credentials", h.createCredential),
-		route(http.MethodGet, "/credentials/{id}", h.showCredential),
-		route(http.MethodPatch, "/credentials/{id}", h.updateCredential),
-		route(http.MethodDelete, "/credentials/{id}", h.deleteCredential),
-		user(http.MethodGet, "/users/{user}/credentials/OS-EC2", "ec2_list_credentials", h.listEC2),
-		user(http.MethodPost, "/users/{user}/credentials/OS-EC2", "ec2_create_credential", h.createEC2),
-		user(http.MethodGet, "/users/{user}/credentials/OS-EC2/{access}", "ec2_get_credential", h.showEC2),
-		user(http.MethodDelete, "/users/{user}/credentials/OS-EC2/{access}", "ec2_delete_credential", h.deleteEC2),
+		own(http.MethodGet, "/credentials", "list_credentials", h.listCredentials),
+		own(http.MethodPost, "/credentials", "create_credential", h.createCredential),
+		own(http.MethodGet, "/credentials/{id}", "get_credential", h.showCredential),
+		own(http.MethodPatch, "/credentials/{id}", "update_credential", h.updateCredential),
+		own(http.MethodDelete, "/credentials/{id}", "delete_credential", h.deleteCredential),
+		ec2(http.MethodGet, "", "ec2_list_credentials", h.listEC2),
+		ec2(http.MethodPost, "", "ec2_create_credential", h.createEC2),
+		ec2(http.MethodGet, "/{access}", "ec2_get_credential", h.showEC2),
+		ec2(http.MethodDelete, "/{access}", "ec2_delete_credential", h.deleteEC2),
 	}
 }
 

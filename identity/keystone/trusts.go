@@ -18,7 +18,7 @@ func (h *handler) trustRoutes() []wire.Route {
 		route(http.MethodGet, "/OS-TRUST/trusts", h.listTrusts),
 		route(http.MethodPost, "/OS-TRUST/trusts", h.createTrust),
 		route(http.MethodGet, "/OS-TRUST/trusts/{id}", h.showTrust),
-		route(http.MethodDelete, "/OS-TRUST/trusts/{id}", h.deleteTrust),
+		route(http.MethodDelete, "/OS-TRUST/trusts/{id}", h.inPerson("delete_trust", h.deleteTrust)),
 		route(http.MethodGet, "/OS-TRUST/trusts/{id}/roles", h.listTrustRoles),
 		route(http.MethodGet, "/OS-TRUST/trusts/{id}/roles/{role}", h.showTrustRole),
 	}
@@ -148,6 +148,24 @@ func restricted(token *identity.Token, action string) error {
 		return fault.Wrap(identity.ErrForbidden, "You are not authorized to perform the requested action: identity:%s with a restricted application credential.", action)
 	}
 	return nil
+}
+
+// inPerson is a route that a user must call itself: not by a trust, nor by a restricted application credential,
+// whose bearers would get at more than they were given.
+func (h *handler) inPerson(action string, fn serve) serve {
+	return func(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error {
+		token, err := h.service.Inspect(r.Context(), r.Header.Get(authToken))
+		if err != nil {
+			return err
+		}
+		if err := restricted(token, action); err != nil {
+			return err
+		}
+		if token.Trust != nil {
+			return fault.Wrap(identity.ErrForbidden, "You are not authorized to perform the requested action: identity:%s with a trust.", action)
+		}
+		return fn(w, r, caller)
+	}
 }
 
 // party returns a trust that the caller has to do with. Another's is as little there as none.

@@ -50,7 +50,7 @@ func New(dir string, options *Options) (*Store, error) {
 	if options != nil && options.Group != 0 {
 		s.group = options.Group
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // not ours alone
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
 	}
 	for _, d := range []string{dir, s.path(tmp), s.path(blobs), s.path(refs)} {

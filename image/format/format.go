@@ -175,14 +175,14 @@ func (i *Inspector) judgeWhole() (Info, error) {
 		if err != nil {
 			return Info{}, err
 		}
-		info.VirtualSize = int64(header.size) //nolint:gosec // parseQcow2 bounds it
+		info.VirtualSize = int64(header.size)
 		return info, header.fits(i.size)
 	case VMDK:
 		header, err := parseVMDK(i.head)
 		if err != nil {
 			return Info{}, err
 		}
-		info.VirtualSize = int64(header.capacity * sector) //nolint:gosec // parseVMDK bounds it
+		info.VirtualSize = int64(header.capacity * sector)
 		return info, header.checkFooter(i.tail)
 	case VHD:
 		size, err := parseVHD(i.head)

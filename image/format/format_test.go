@@ -42,7 +42,7 @@ func create(t testing.TB, args ...string) []byte {
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	content, err := os.ReadFile(filepath.Join(dir, "image")) //nolint:gosec // just made
+	content, err := os.ReadFile(filepath.Join(dir, "image"))
 	require.NoError(t, err)
 	return content
 }

@@ -129,7 +129,7 @@ func (h *qcow2Header) tables(clusterBits uint32, features uint64) error {
 
 // fits checks that the tables lie within the file.
 func (h *qcow2Header) fits(size int64) error {
-	end := uint64(max(size, 0)) //nolint:gosec // not negative
+	end := uint64(max(size, 0))
 	inside := func(offset, bytes uint64) bool { return bytes == 0 || offset < end && bytes <= end-offset }
 	if !inside(h.l1Offset, h.l1Bytes) || !inside(h.refOffset, h.refBytes) || !inside(h.snapshotsOffset, uint64(h.snapshots)) {
 		return unsafef("the qcow2 image is cut short: its tables lie beyond its end")

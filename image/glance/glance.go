@@ -1,6 +1,6 @@
 // Package glance serves OpenStack's Image API v2 over an image service.
 //
-// It needs an [identity.Authenticator] for the callers' tokens. Uploads and downloads stream in constant memory; an upload
+// [Handler] needs an [identity.Authenticator] for the callers' tokens, and is safe for concurrent use. Uploads and downloads stream in constant memory; an upload
 // that stalls is ended. Faults are what Glance's are: HTML, or JSON for clients that ask for nothing else.
 // See https://docs.openstack.org/api-ref/image/v2/.
 package glance
@@ -20,10 +20,8 @@ import (
 	"github.com/kintoun/kintoun/internal/wire"
 )
 
-// Options are what a handler needs besides the service.
+// Options are optional.
 type Options struct {
-	// Auth validates tokens. Required.
-	Auth identity.Authenticator
 	// AuthURL is the identity service's address, named to clients without a valid token; may be empty.
 	AuthURL string
 	// PublicURL is where clients reach this API ("https://cloud.example:9292"); empty is what the request says.
@@ -39,9 +37,12 @@ type api struct {
 	options Options
 }
 
-// Handler serves the API.
-func Handler(images *image.Service, options Options) http.Handler {
-	h := wire.NewHandler(Routes(images, options), dialect{}, wire.Options{Auth: options.Auth, AuthURL: options.AuthURL, Log: options.Log})
+// Handler serves the API. The authenticator validates the tokens of those who call.
+func Handler(images *image.Service, auth identity.Authenticator, options *Options) http.Handler {
+	if options == nil {
+		options = &Options{}
+	}
+	h := wire.NewHandler(Routes(images, options), dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Log: options.Log})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// An image with an empty identifier is none, rather than the list of all.
 		if r.URL.Path == "/v2/images/" {
@@ -52,12 +53,15 @@ func Handler(images *image.Service, options Options) http.Handler {
 	})
 }
 
-// Routes are the operations that [Handler] serves.
-func Routes(images *image.Service, options Options) []wire.Route {
-	if options.UploadIdle <= 0 {
-		options.UploadIdle = time.Minute
+// Routes are the operations that [Handler] serves, as data.
+func Routes(images *image.Service, options *Options) []wire.Route {
+	a := &api{images: images}
+	if options != nil {
+		a.options = *options
 	}
-	a := &api{images: images, options: options}
+	if a.options.UploadIdle <= 0 {
+		a.options.UploadIdle = time.Minute
+	}
 	return []wire.Route{
 		{Method: "GET", Path: "/", Serve: a.versions(http.StatusMultipleChoices), Public: true},
 		{Method: "GET", Path: "/versions", Serve: a.versions(http.StatusOK), Public: true},

@@ -154,7 +154,7 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 		}
 		where, args = append(where, after), append(args, more...)
 	}
-	statement := "SELECT doc FROM " + t.name + clause(where) + " ORDER BY " + orderBy(order)
+	statement := "SELECT revision, doc FROM " + t.name + clause(where) + " ORDER BY " + orderBy(order)
 	if q.Limit > 0 {
 		statement += fmt.Sprintf(" LIMIT %d", q.Limit)
 	}
@@ -166,13 +166,15 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 	var list []T
 	for rows.Next() {
 		var doc []byte
-		if err := rows.Scan(&doc); err != nil {
+		var revision int64
+		if err := rows.Scan(&revision, &doc); err != nil {
 			return nil, err
 		}
 		var r T
 		if err := json.Unmarshal(doc, &r); err != nil {
 			return nil, fmt.Errorf("%s in the database: %w", t.kind, err)
 		}
+		*t.spec.Revision(&r) = revision
 		list = append(list, r)
 	}
 	return list, rows.Err()

@@ -15,8 +15,8 @@ import (
 // bridges plugs balancers into a network of yours: it makes a device in a namespace.
 type bridges struct{}
 
-func (bridges) Plug(_ context.Context, portID, namespace, device string) error { return nil }
-func (bridges) Unplug(_ context.Context, portID string) error                  { return nil }
+func (bridges) Plug(_ context.Context, _, _, _ string) error { return nil }
+func (bridges) Unplug(_ context.Context, _ string) error     { return nil }
 
 // A balancer without any of the rest: no database, no API. It needs root.
 func ExampleDriver() {

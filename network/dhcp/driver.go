@@ -90,7 +90,7 @@ func (d *Driver) apply(ctx context.Context, want driver.DHCPServer, config *conf
 	if err != nil {
 		return err
 	}
-	if err := d.unplug(ctx, extra); err != nil {
+	if err := d.unplug(ctx, namespace, extra); err != nil {
 		return err
 	}
 	return d.serve(want.NetworkID, place{namespace: namespace, device: device, index: index}, config)
@@ -119,8 +119,8 @@ func (d *Driver) serve(networkID string, at place, config *config) error {
 	return nil
 }
 
-func (d *Driver) unplug(ctx context.Context, devices []string) error {
-	return hostnet.Unplug(ctx, d.ports, devices, driver.TapName)
+func (d *Driver) unplug(ctx context.Context, namespace string, devices []string) error {
+	return hostnet.Unplug(ctx, d.ports, namespace, devices, driver.TapName)
 }
 
 // Remove stops the network's server, unplugs its port and deletes its namespace.
@@ -138,7 +138,7 @@ func (d *Driver) Remove(ctx context.Context, networkID string) error {
 	if netns.Exists(namespace) {
 		devices, err := taps(namespace)
 		if err == nil {
-			err = d.unplug(ctx, devices)
+			err = d.unplug(ctx, namespace, devices)
 		}
 		if err != nil {
 			return fmt.Errorf("DHCP server of network %s: %w", networkID, err)

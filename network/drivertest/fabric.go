@@ -41,7 +41,7 @@ func fabricNetwork(lab FabricLab, n int, hosts ...int) driver.Network {
 }
 
 // port is one of a network: the n-th address of 172.24.17.0/24 and a tap.
-func fabricPort(lab FabricLab, in driver.Network, n int) driver.Port {
+func fabricPort(_ FabricLab, in driver.Network, n int) driver.Port {
 	id := fmt.Sprintf("%s%02d-bbbb-4000-8000-000000000000", in.ID[2:8], n)
 	return driver.Port{
 		ID: id, NetworkID: in.ID, MAC: fabricMAC(n), MTU: in.MTU,

@@ -68,7 +68,7 @@ func (p Packet) ipv6(length int) []byte {
 
 func (p Packet) transport() []byte {
 	var h []byte
-	sum := 0
+	var sum int
 	switch p.Protocol {
 	case TCP:
 		h = binary.BigEndian.AppendUint16(h, p.SourcePort)

@@ -131,6 +131,7 @@ func BenchmarkRouters(b *testing.B, factory func(t testing.TB) RouterHost) {
 		want.MetadataPort = 9697
 		want.FloatingIPs = []driver.FloatingIP{floating("10.0.0.50", "172.24.17.2")}
 		// The identifiers' beginnings make the devices' names.
+		want.Interfaces[0].NetworkID = fmt.Sprintf("%06d-net", n)
 		want.Interfaces[0].PortID, want.Gateway.PortID = fmt.Sprintf("%06d-in", n), fmt.Sprintf("%06d-out", n)
 		return want
 	}

@@ -2,22 +2,22 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
 )
 
 // DHCPServers is an in-memory [driver.DHCPServers]: it keeps what is wanted, and says by [DHCPServers.Ask] what its servers
 // would answer.
 type DHCPServers struct {
-	ports   driver.Ports
-	trouble Trouble
-	host    *dhcpHost
+	ports  driver.Ports
+	faults faults
+	host   *dhcpHost
 
 	mu      sync.Mutex
 	closed  bool
@@ -30,8 +30,8 @@ var _ driver.DHCPServers = (*DHCPServers)(nil)
 type DHCPOptions struct {
 	// Adopt makes the driver find the servers of another, as a restarted process does: it serves them when applied.
 	Adopt *DHCPServers
-	// Trouble is what goes wrong.
-	Trouble Trouble
+	// Faults are what goes wrong.
+	Faults []Fault
 }
 
 // dhcpHost is what would outlive the process: the port of each network's namespace.
@@ -44,7 +44,7 @@ type dhcpHost struct {
 func NewDHCPServers(ports driver.Ports, options *DHCPOptions) *DHCPServers {
 	d := &DHCPServers{ports: ports, host: &dhcpHost{ports: make(map[string]string)}, serving: make(map[string]driver.DHCPServer)}
 	if options != nil {
-		d.trouble = options.Trouble
+		d.faults.inject(options.Faults...)
 		if options.Adopt != nil {
 			d.host = options.Adopt.host
 		}
@@ -52,9 +52,12 @@ func NewDHCPServers(ports driver.Ports, options *DHCPOptions) *DHCPServers {
 	return d
 }
 
+// Inject adds a fault.
+func (d *DHCPServers) Inject(one Fault) { d.faults.inject(one) }
+
 // Apply implements [driver.DHCPServers].
 func (d *DHCPServers) Apply(ctx context.Context, want driver.DHCPServer) error {
-	if err := d.trouble.meet(ctx, "Apply", want.NetworkID); err != nil {
+	if err := d.faults.strike(ctx, DHCPApply, want.NetworkID, false); err != nil {
 		return err
 	}
 	if err := checkDHCP(want); err != nil {
@@ -79,7 +82,7 @@ func (d *DHCPServers) Apply(ctx context.Context, want driver.DHCPServer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return errors.New("the driver is closed")
+		return fault.Wrap(fault.ErrUnavailable, "the driver is closed")
 	}
 	want.Addresses = slices.Clone(want.Addresses)
 	want.Subnets = slices.Clone(want.Subnets)
@@ -100,7 +103,7 @@ func (h *dhcpHost) enter(networkID string) (portID string) {
 
 // Remove implements [driver.DHCPServers].
 func (d *DHCPServers) Remove(ctx context.Context, networkID string) error {
-	if err := d.trouble.meet(ctx, "Remove", networkID); err != nil {
+	if err := d.faults.strike(ctx, DHCPRemove, networkID, false); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -122,7 +125,7 @@ func (d *DHCPServers) Remove(ctx context.Context, networkID string) error {
 
 // List implements [driver.DHCPServers].
 func (d *DHCPServers) List(ctx context.Context) ([]string, error) {
-	if err := d.trouble.meet(ctx, "List", ""); err != nil {
+	if err := d.faults.strike(ctx, DHCPList, "", false); err != nil {
 		return nil, err
 	}
 	d.host.mu.Lock()
@@ -146,7 +149,7 @@ func (d *DHCPServers) Close() error {
 
 func checkDHCP(want driver.DHCPServer) error {
 	bad := func(what string) error {
-		return fmt.Errorf("DHCP server of network %q: %s: %w", want.NetworkID, what, errBad)
+		return fmt.Errorf("DHCP server of network %q: %s: %w", want.NetworkID, what, ErrInvalid)
 	}
 	if checkID("network", want.NetworkID) != nil || checkID("port", want.PortID) != nil {
 		return bad("identifier")

@@ -4,7 +4,7 @@
 //
 // A [Machine] is what a host's kernel is to real drivers: it goes on when the driver value over it is thrown away, and
 // a new one finds everything there. Machines on one [Underlay] reach each other's networks by segment.
-// Faults and delays are data: see [FabricFault].
+// Faults and delays are data: see [Fault].
 //
 // Needs nothing from the host. Errors are those of the contract: ErrInvalid, ErrNotFound and so on, and whatever a
 // fault says. Everything is safe for concurrent use, and starts no goroutine.

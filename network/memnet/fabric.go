@@ -21,14 +21,14 @@ type Fabric struct {
 var _ driver.Fabric = (*Fabric)(nil)
 
 // NewFabric returns the fabric of a machine, whose ports the filters guard, and which strikes with the faults.
-func NewFabric(machine *Machine, filters driver.Filters, faults ...FabricFault) *Fabric {
+func NewFabric(machine *Machine, filters driver.Filters, faults ...Fault) *Fabric {
 	f := &Fabric{machine: machine, filters: filters}
 	f.faults.inject(faults...)
 	return f
 }
 
 // Inject adds a fault.
-func (f *Fabric) Inject(one FabricFault) { f.faults.inject(one) }
+func (f *Fabric) Inject(one Fault) { f.faults.inject(one) }
 
 // Kind is "memory".
 func (f *Fabric) Kind() string { return "memory" }

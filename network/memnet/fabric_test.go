@@ -58,7 +58,7 @@ func (l *fabricLab) Namespace(testing.TB, int) string {
 
 func (l *fabricLab) Damage(t testing.TB, host int, port driver.Port) {
 	broken := errors.New("killed")
-	l.fabrics[host].Inject(memnet.FabricFault{Operation: memnet.PortApply, ID: port.ID, Halfway: true, Err: broken, Times: 1})
+	l.fabrics[host].Inject(memnet.Fault{Operation: memnet.PortApply, ID: port.ID, Halfway: true, Err: broken, Times: 1})
 	require.ErrorIs(t, l.fabrics[host].Ports().Apply(t.Context(), port), broken)
 }
 
@@ -95,14 +95,14 @@ func (l *filterLab) Plug(_ testing.TB, bridge, device string) drivertest.Guest {
 func TestFaultsStrikeAsTheDataSays(t *testing.T) {
 	broken := errors.New("the disk is full")
 	machine := memnet.NewMachine(nil)
-	f := memnet.NewFabric(machine, nil, memnet.FabricFault{Operation: memnet.NetworkApply, ID: "one", Err: broken, Times: 2})
+	f := memnet.NewFabric(machine, nil, memnet.Fault{Operation: memnet.NetworkApply, ID: "one", Err: broken, Times: 2})
 	one, two := driver.Network{ID: "one", Segment: 1}, driver.Network{ID: "two", Segment: 2}
 	for range 2 {
 		require.ErrorIs(t, f.Networks().Apply(t.Context(), one), broken)
 		require.NoError(t, f.Networks().Apply(t.Context(), two))
 	}
 	require.NoError(t, f.Networks().Apply(t.Context(), one))
-	f.Inject(memnet.FabricFault{Operation: memnet.PortList, Err: broken})
+	f.Inject(memnet.Fault{Operation: memnet.PortList, Err: broken})
 	for range 3 {
 		_, err := f.Ports().List(t.Context())
 		require.ErrorIs(t, err, broken)
@@ -111,7 +111,7 @@ func TestFaultsStrikeAsTheDataSays(t *testing.T) {
 
 func TestADelayPassesOnAFakeClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := memnet.NewFabric(memnet.NewMachine(nil), nil, memnet.FabricFault{Operation: memnet.NetworkApply, Delay: time.Hour})
+		f := memnet.NewFabric(memnet.NewMachine(nil), nil, memnet.Fault{Operation: memnet.NetworkApply, Delay: time.Hour})
 		start := time.Now()
 		require.NoError(t, f.Networks().Apply(t.Context(), driver.Network{ID: "one", Segment: 1}))
 		require.Equal(t, time.Hour, time.Since(start))

@@ -16,7 +16,7 @@ var (
 	ErrUnsupported = fault.ErrUnsupported
 )
 
-// Operation names a verb of the fabric or filters for a [FabricFault].
+// Operation names a verb of a driver for a [Fault].
 type Operation string
 
 // The operations.
@@ -30,12 +30,18 @@ const (
 	FilterApply   Operation = "filter apply"
 	FilterRemove  Operation = "filter remove"
 	FilterList    Operation = "filter list"
+	RouterApply   Operation = "router apply"
+	RouterRemove  Operation = "router remove"
+	RouterList    Operation = "router list"
+	DHCPApply     Operation = "dhcp apply"
+	DHCPRemove    Operation = "dhcp remove"
+	DHCPList      Operation = "dhcp list"
 )
 
-// A FabricFault makes an operation slow, or fail, or both.
-type FabricFault struct {
+// A Fault makes an operation slow, or fail, or both.
+type Fault struct {
 	Operation Operation
-	// ID is the network's or port's; empty is any.
+	// ID is the network's, port's or router's; empty is any.
 	ID string
 	// Delay passes first, or the context's end.
 	Delay time.Duration
@@ -50,10 +56,10 @@ type FabricFault struct {
 // faults are those that wait for their operations.
 type faults struct {
 	mu   sync.Mutex
-	list []*FabricFault
+	list []*Fault
 }
 
-func (f *faults) inject(all ...FabricFault) {
+func (f *faults) inject(all ...Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, one := range all {
@@ -82,7 +88,7 @@ func (f *faults) strike(ctx context.Context, operation Operation, id string, hal
 	return hit.Err
 }
 
-func (f *faults) take(operation Operation, id string, halfway bool) *FabricFault {
+func (f *faults) take(operation Operation, id string, halfway bool) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, one := range f.list {

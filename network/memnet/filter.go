@@ -20,14 +20,14 @@ type Filters struct {
 var _ driver.Filters = (*Filters)(nil)
 
 // NewFilters returns filters over the machine, which strike with the faults.
-func NewFilters(machine *Machine, faults ...FabricFault) *Filters {
+func NewFilters(machine *Machine, faults ...Fault) *Filters {
 	f := &Filters{machine: machine}
 	f.faults.inject(faults...)
 	return f
 }
 
 // Inject adds a fault.
-func (f *Filters) Inject(one FabricFault) { f.faults.inject(one) }
+func (f *Filters) Inject(one Fault) { f.faults.inject(one) }
 
 // Apply guards the port.
 func (f *Filters) Apply(ctx context.Context, want driver.Filter) error {

@@ -90,21 +90,21 @@ func (g *guest) Ping(dst netip.Addr, size int) error {
 func (g *guest) Serve(_ testing.TB, port uint16) { g.served = append(g.served, port) }
 
 func (g *guest) Dial(dst netip.AddrPort) (drivertest.GuestConn, error) {
-	c := &conn{guest: g, dst: dst}
+	c := &guestConn{guest: g, dst: dst}
 	_, _, err := g.ask(c.packet(drivertest.SYN, nil))
 	return c, err
 }
 
-type conn struct {
+type guestConn struct {
 	guest *guest
 	dst   netip.AddrPort
 }
 
-func (c *conn) packet(flags uint8, payload []byte) drivertest.Packet {
+func (c *guestConn) packet(flags uint8, payload []byte) drivertest.Packet {
 	return drivertest.Packet{Destination: c.dst.Addr(), Protocol: drivertest.TCP, SourcePort: 40000, Port: c.dst.Port(), Flags: flags, Payload: payload}
 }
 
-func (c *conn) Transfer(n int) error {
+func (c *guestConn) Transfer(n int) error {
 	for part := range slices.Chunk(bytes.Repeat([]byte("kintoun."), n/8), 1400) {
 		_, back, err := c.guest.ask(c.packet(drivertest.ACK, part))
 		if err != nil {
@@ -118,4 +118,4 @@ func (c *conn) Transfer(n int) error {
 	return nil
 }
 
-func (c *conn) Close() error { return nil }
+func (c *guestConn) Close() error { return nil }

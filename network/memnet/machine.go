@@ -116,12 +116,12 @@ func (m *Machine) Send(name string, frame []byte) {
 		deliver(bytes.Clone(frame))
 	}
 	for _, other := range others {
-		other.arrive(segment, m.address, frame)
+		other.arrive(segment, frame)
 	}
 }
 
 // arrive takes a frame in from a tunnel.
-func (m *Machine) arrive(segment uint32, from netip.Addr, frame []byte) {
+func (m *Machine) arrive(segment uint32, frame []byte) {
 	p := parse(frame)
 	m.mu.Lock()
 	var receivers []func([]byte)

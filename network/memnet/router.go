@@ -2,7 +2,6 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,9 +15,9 @@ import (
 // Routers is an in-memory [driver.Routers]: it keeps what is wanted, and says by [Routers.Trace] where its routers
 // would take a packet and with which addresses.
 type Routers struct {
-	ports   driver.Ports
-	trouble Trouble
-	host    *routerHost
+	ports  driver.Ports
+	faults faults
+	host   *routerHost
 }
 
 var _ driver.Routers = (*Routers)(nil)
@@ -27,8 +26,8 @@ var _ driver.Routers = (*Routers)(nil)
 type RouterOptions struct {
 	// Adopt makes the driver find the routers of another, as a restarted process does.
 	Adopt *Routers
-	// Trouble is what goes wrong.
-	Trouble Trouble
+	// Faults are what goes wrong.
+	Faults []Fault
 }
 
 // routerHost is what would be in the kernel.
@@ -47,7 +46,7 @@ type router struct {
 func NewRouters(ports driver.Ports, options *RouterOptions) *Routers {
 	r := &Routers{ports: ports, host: &routerHost{routers: make(map[string]*router)}}
 	if options != nil {
-		r.trouble = options.Trouble
+		r.faults.inject(options.Faults...)
 		if options.Adopt != nil {
 			r.host = options.Adopt.host
 		}
@@ -55,9 +54,12 @@ func NewRouters(ports driver.Ports, options *RouterOptions) *Routers {
 	return r
 }
 
+// Inject adds a fault.
+func (r *Routers) Inject(one Fault) { r.faults.inject(one) }
+
 // Apply implements [driver.Routers].
 func (r *Routers) Apply(ctx context.Context, want driver.Router) error {
-	if err := r.trouble.meet(ctx, "Apply", want.ID); err != nil {
+	if err := r.faults.strike(ctx, RouterApply, want.ID, false); err != nil {
 		return err
 	}
 	if err := checkRouter(want); err != nil {
@@ -122,7 +124,7 @@ func (r *Routers) unplug(ctx context.Context, made *router, keep map[string]bool
 
 // Remove implements [driver.Routers].
 func (r *Routers) Remove(ctx context.Context, id string) error {
-	if err := r.trouble.meet(ctx, "Remove", id); err != nil {
+	if err := r.faults.strike(ctx, RouterRemove, id, false); err != nil {
 		return err
 	}
 	r.host.mu.Lock()
@@ -142,7 +144,7 @@ func (r *Routers) Remove(ctx context.Context, id string) error {
 
 // List implements [driver.Routers].
 func (r *Routers) List(ctx context.Context) ([]string, error) {
-	if err := r.trouble.meet(ctx, "List", ""); err != nil {
+	if err := r.faults.strike(ctx, RouterList, "", false); err != nil {
 		return nil, err
 	}
 	r.host.mu.Lock()
@@ -195,12 +197,10 @@ func clone(want driver.Router) driver.Router {
 	return want
 }
 
-var errBad = errors.New("invalid")
-
 // checkID refuses what could not be part of a file's name, as real drivers do.
 func checkID(what, id string) error {
 	if id == "" || strings.ContainsAny(id, "/\x00") {
-		return fmt.Errorf("%s %q: %w", what, id, errBad)
+		return fmt.Errorf("%s %q: %w", what, id, ErrInvalid)
 	}
 	return nil
 }
@@ -213,25 +213,25 @@ func checkRouter(want driver.Router) error {
 	for _, leg := range legs(want) {
 		_, err := net.ParseMAC(leg.MAC)
 		if err != nil || checkID("port", leg.PortID) != nil || seen[leg.device] {
-			return fmt.Errorf("router %s: port %q with MAC %q: %w", want.ID, leg.PortID, leg.MAC, errBad)
+			return fmt.Errorf("router %s: port %q with MAC %q: %w", want.ID, leg.PortID, leg.MAC, ErrInvalid)
 		}
 		seen[leg.device] = true
 		for _, a := range leg.Addresses {
 			if !a.IsValid() {
-				return fmt.Errorf("router %s: port %s: address: %w", want.ID, leg.PortID, errBad)
+				return fmt.Errorf("router %s: port %s: address: %w", want.ID, leg.PortID, ErrInvalid)
 			}
 		}
 	}
 	external := make(map[netip.Addr]bool)
 	for _, f := range want.FloatingIPs {
 		if want.Gateway == nil || !f.External.Is4() || !f.Internal.Is4() || external[f.External] {
-			return fmt.Errorf("router %s: floating IP %s: %w", want.ID, f.External, errBad)
+			return fmt.Errorf("router %s: floating IP %s: %w", want.ID, f.External, ErrInvalid)
 		}
 		external[f.External] = true
 	}
 	for _, route := range want.Routes {
 		if !route.Destination.IsValid() || !route.NextHop.IsValid() {
-			return fmt.Errorf("router %s: route to %s: %w", want.ID, route.Destination, errBad)
+			return fmt.Errorf("router %s: route to %s: %w", want.ID, route.Destination, ErrInvalid)
 		}
 	}
 	return nil

@@ -117,10 +117,10 @@ func (s *station) Listen(_ testing.TB, port uint16) { s.ports = append(s.ports, 
 
 func (s *station) Dial(_ context.Context, to netip.AddrPort) (drivertest.Conn, error) {
 	name, caller, err := s.reach(to.Addr(), to.Port())
-	return &conn{from: s, to: to, name: name, caller: caller}, err
+	return &routedConn{from: s, to: to, name: name, caller: caller}, err
 }
 
-type conn struct {
+type routedConn struct {
 	from   *station
 	to     netip.AddrPort
 	name   string
@@ -128,7 +128,7 @@ type conn struct {
 }
 
 // Ask answers for as long as the connection's packets go where its first one went.
-func (c *conn) Ask(context.Context) (string, netip.Addr, error) {
+func (c *routedConn) Ask(context.Context) (string, netip.Addr, error) {
 	name, caller, err := c.from.reach(c.to.Addr(), c.to.Port())
 	if err == nil && (name != c.name || caller != c.caller) {
 		err = errNoAnswer
@@ -136,7 +136,7 @@ func (c *conn) Ask(context.Context) (string, netip.Addr, error) {
 	return name, caller, err
 }
 
-func (c *conn) Close() error { return nil }
+func (c *routedConn) Close() error { return nil }
 
 func TestRouters(t *testing.T) {
 	drivertest.TestRouters(t, func(testing.TB) drivertest.RouterHost {
@@ -209,14 +209,15 @@ func TestDHCPServers(t *testing.T) {
 	})
 }
 
-func TestTroubleToOrder(t *testing.T) {
+func TestRoutersAndDHCPServersFailToOrder(t *testing.T) {
 	broken := errors.New("broken")
-	routers := memnet.NewRouters(newPlugs(), &memnet.RouterOptions{Trouble: memnet.Trouble{Errors: map[string]error{"Apply a": broken, "List": broken}}})
+	routers := memnet.NewRouters(newPlugs(), &memnet.RouterOptions{Faults: []memnet.Fault{{Operation: memnet.RouterApply, ID: "a", Err: broken, Times: 1}}})
 	require.ErrorIs(t, routers.Apply(t.Context(), driver.Router{ID: "a"}), broken)
-	require.NoError(t, routers.Apply(t.Context(), driver.Router{ID: "b"}))
+	require.NoError(t, routers.Apply(t.Context(), driver.Router{ID: "a"}))
+	routers.Inject(memnet.Fault{Operation: memnet.RouterList, Err: broken})
 	_, err := routers.List(t.Context())
 	require.ErrorIs(t, err, broken)
-	slow := memnet.NewDHCPServers(newPlugs(), &memnet.DHCPOptions{Trouble: memnet.Trouble{Delay: time.Hour}})
+	slow := memnet.NewDHCPServers(newPlugs(), &memnet.DHCPOptions{Faults: []memnet.Fault{{Operation: memnet.DHCPRemove, Delay: time.Hour}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, slow.Remove(ctx, "n"), context.Canceled)

@@ -87,12 +87,12 @@ func (d *Driver) apply(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	return d.unplug(ctx, extra)
+	return d.unplug(ctx, p.namespace, extra)
 }
 
 // unplug removes the ports of legs that are not wanted any more.
-func (d *Driver) unplug(ctx context.Context, devices []string) error {
-	return hostnet.Unplug(ctx, d.ports, devices, driver.RouterPortName, driver.GatewayPortName)
+func (d *Driver) unplug(ctx context.Context, namespace string, devices []string) error {
+	return hostnet.Unplug(ctx, d.ports, namespace, devices, driver.RouterPortName, driver.GatewayPortName)
 }
 
 // Remove unplugs the router's legs and deletes its namespace.
@@ -106,7 +106,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		if err != nil {
 			return fmt.Errorf("router %s: %w", id, err)
 		}
-		if err := d.unplug(ctx, devices); err != nil {
+		if err := d.unplug(ctx, namespace, devices); err != nil {
 			return fmt.Errorf("router %s: %w", id, err)
 		}
 	}

@@ -121,18 +121,24 @@ func TestAppliedAgainNothingChanges(t *testing.T) {
 	require.NoError(t, h.Restarted(t).Apply(t.Context(), want))
 	require.Equal(t, before, handles(t, ns))
 
-	// Then a change: its news are the first.
+	// Then a change: its news are the first. What the kernel does by itself when an IPv6 address settles does not count.
 	want.Routes = nil
 	want.Gateway.NextHops = nil
 	require.NoError(t, h.Routers.Apply(t.Context(), want))
 	gone := map[string]bool{}
-	for range 3 {
+	for len(gone) < 3 {
 		u := <-routes
+		if u.Protocol != unix.RTPROT_STATIC {
+			continue
+		}
 		require.EqualValues(t, unix.RTM_DELROUTE, u.Type, "%v", u.Route)
 		gone[u.Dst.String()] = true
 	}
 	require.Equal(t, map[string]bool{"192.168.77.0/24": true, "0.0.0.0/0": true, "::/0": true}, gone)
-	require.Empty(t, addresses)
+	for range len(addresses) {
+		u := <-addresses
+		require.Nil(t, u.LinkAddress.IP.To4(), "%v", u)
+	}
 }
 
 // handles are the identifiers of the rules in a namespace: a rule that is replaced gets another.

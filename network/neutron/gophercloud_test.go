@@ -56,7 +56,7 @@ func TestGophercloudWalksThrough(t *testing.T) {
 	vm1, err = ports.Update(ctx, demo, vm1.ID, ports.UpdateOpts{Name: new("renamed"), AllowedAddressPairs: &[]ports.AddressPair{{IPAddress: "172.24.17.200"}}}).Extract()
 	require.NoError(t, err)
 	require.Equal(t, []ports.AddressPair{{IPAddress: "172.24.17.200", MACAddress: vm1.MACAddress}}, vm1.AllowedAddressPairs)
-	require.EqualValues(t, 2, vm1.RevisionNumber)
+	require.Equal(t, 2, vm1.RevisionNumber)
 
 	router, err := routers.Create(ctx, demo, routers.CreateOpts{Name: "r1", GatewayInfo: &routers.GatewayInfo{NetworkID: public.ID}}).Extract()
 	require.NoError(t, err)

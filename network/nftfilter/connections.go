@@ -81,25 +81,26 @@ func (f *Filters) judgeConnections(zone uint16, want driver.Filter) error {
 	})
 }
 
-// releaseZone forgets a bridge's zone, and the connections in it, when no port is guarded there any more.
-func (f *Filters) releaseZone(k *kernel, bridge string) error {
-	used, err := k.bridgeInUse(bridge)
-	if err != nil || used {
+// releaseZones forgets the zones of bridges on which no port is guarded any more, and the connections in them.
+func (f *Filters) releaseZones(k *kernel) error {
+	used, err := k.guardedBridges()
+	if err != nil {
 		return err
 	}
 	zones, err := k.usedZones()
 	if err != nil {
 		return err
 	}
-	zone, ok := zones[bridge]
-	if !ok {
-		return nil
-	}
-	if err := f.eachFlow(zone, func(conn *netlink.Conn, fl flow) error { return fl.change(conn, conntrackDelete, 0, 0) }); err != nil {
-		return err
-	}
-	if err := k.dropZone(bridge, zone); err != nil {
-		return err
+	for bridge, zone := range zones {
+		if used[bridge] {
+			continue
+		}
+		if err := f.eachFlow(zone, func(conn *netlink.Conn, fl flow) error { return fl.change(conn, conntrackDelete, 0, 0) }); err != nil {
+			return err
+		}
+		if err := k.dropZone(bridge, zone); err != nil {
+			return err
+		}
 	}
 	return k.conn.Flush()
 }
@@ -111,7 +112,7 @@ func (f *Filters) eachFlow(zone uint16, fn func(*netlink.Conn, flow) error) erro
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+	if err := enlarge(conn); err != nil {
 		return err
 	}
 	// Newer kernels send only that zone; older ones all of them.

@@ -106,8 +106,16 @@ func (f *Filters) apply(want driver.Filter, rules *plan) error {
 	if fresh {
 		pending = next
 	}
-	if err := k.replace(want.PortID, last, pending, rules); err != nil || fresh {
+	if err := k.replace(want.PortID, last, pending, rules); err != nil {
 		return err
+	}
+	if last != nil && last.bridge != next.bridge {
+		if err := f.releaseZones(k); err != nil {
+			return err
+		}
+	}
+	if fresh {
+		return nil
 	}
 	if err := f.judgeConnections(zone, want); err != nil {
 		return err
@@ -136,7 +144,7 @@ func (f *Filters) Remove(ctx context.Context, portID string) error {
 	if err := k.drop(portID, last); err != nil {
 		return fmt.Errorf("remove the filter of port %s: %w", portID, err)
 	}
-	if err := f.releaseZone(k, last.bridge); err != nil {
+	if err := f.releaseZones(k); err != nil {
 		return fmt.Errorf("release the connections of bridge %s: %w", last.bridge, err)
 	}
 	return nil

@@ -37,8 +37,8 @@ const (
 	// Connection tracking zones are numbered from here on.
 	firstZone, lastZone = 20000, 65535
 
-	// receiveBuffer has to hold the answers to a whole transaction.
-	receiveBuffer = 8 << 20
+	// socketBuffer has to hold a whole transaction, and the answers to it.
+	socketBuffer = 16 << 20
 )
 
 // typeZone is a conntrack zone in a map, a number of 16 bits.
@@ -61,7 +61,7 @@ type kernel struct {
 
 func (f *Filters) open() (*kernel, error) {
 	k := &kernel{ns: vnetns.None()}
-	opts := []nftables.ConnOption{nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetReadBuffer(receiveBuffer) })}
+	opts := []nftables.ConnOption{nftables.WithSockOptions(enlarge)}
 	if f.namespace != "" {
 		ns, err := vnetns.GetFromName(f.namespace)
 		if err != nil {
@@ -84,6 +84,11 @@ func (f *Filters) open() (*kernel, error) {
 	k.zones = &nftables.Set{Table: k.inet, Name: "zones", IsMap: true, KeyType: nftables.TypeIFName, DataType: typeZone}
 	k.hosts = &nftables.Set{Table: k.inet, Name: "hosts", KeyType: nftables.TypeEtherAddr}
 	return k, nil
+}
+
+// enlarge gives a netlink socket room.
+func enlarge(c *netlink.Conn) error {
+	return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
 }
 
 func (k *kernel) close() {
@@ -272,18 +277,17 @@ func (k *kernel) usedZones() (map[string]uint16, error) {
 	return zones, nil
 }
 
-// bridgeInUse says whether a guarded port is on the bridge.
-func (k *kernel) bridgeInUse(bridge string) (bool, error) {
+// guardedBridges are those that a guarded port is on.
+func (k *kernel) guardedBridges() (map[string]bool, error) {
 	elements, err := k.conn.GetSetElements(k.sources)
 	if err != nil {
-		return false, fmt.Errorf("read ports: %w", err)
+		return nil, fmt.Errorf("read ports: %w", err)
 	}
+	bridges := make(map[string]bool, len(elements))
 	for _, e := range elements {
-		if e.Comment == bridge {
-			return true, nil
-		}
+		bridges[e.Comment] = true
 	}
-	return false, nil
+	return bridges, nil
 }
 
 func needs(err error, what string) error {

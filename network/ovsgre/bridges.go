@@ -158,6 +158,18 @@ func (f *Fabric) records(ctx context.Context) (map[string]networkRecord, string,
 	return networks, all[tunnelBridge][epochKey], nil
 }
 
+// settle returns when this run of ovs-vswitchd has made what is in the database.
+func (f *Fabric) settle(ctx context.Context) error {
+	now, err := f.daemons.epoch()
+	if err != nil {
+		return err
+	}
+	if _, last, err := f.records(ctx); err != nil || last == now {
+		return err
+	}
+	return configure(ctx, f.daemons.socket())
+}
+
 // ensureFlows pushes all flows if this run of ovs-vswitchd does not have them yet. The caller holds f.mu.
 func (f *Fabric) ensureFlows(ctx context.Context) error {
 	now, err := f.daemons.epoch()

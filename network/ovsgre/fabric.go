@@ -34,6 +34,7 @@ import (
 	"sync"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/process"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/internal/link"
 )
@@ -137,6 +138,9 @@ func (f *Fabric) prepare(ctx context.Context) error {
 	if err := f.ensureBridges(ctx); err != nil {
 		return fmt.Errorf("bridges of Open vSwitch: %w", err)
 	}
+	if err := f.settle(ctx); err != nil {
+		return err
+	}
 	if err := f.ensureUnderlay(ctx); err != nil {
 		return fmt.Errorf("underlay of the tunnels: %w", err)
 	}
@@ -162,8 +166,15 @@ func (f *Fabric) Close() error {
 }
 
 // Teardown takes Open vSwitch's bridges away, gives the underlay its addresses back and ends our own daemons. Ports
-// and networks should have been removed before.
+// and networks should have been removed before. Where it was done already, nothing happens.
 func (f *Fabric) Teardown(ctx context.Context) error {
-	_ = f.Close()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if f.daemons.own {
+		if running, err := process.Find(f.daemons.state("db")); err == nil && running == nil {
+			return f.daemons.stop(ctx)
+		}
+	}
 	return errors.Join(f.releaseUnderlay(ctx), f.removeBridges(ctx), f.daemons.stop(ctx))
 }

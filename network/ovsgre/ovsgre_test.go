@@ -4,6 +4,7 @@ package ovsgre_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,17 +17,32 @@ import (
 	"github.com/kintoun/kintoun/network/internal/portlab"
 	"github.com/kintoun/kintoun/network/ovsgre"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
+func TestMain(m *testing.M) {
+	os.Exit(lab.Main(func() int {
+		code := m.Run()
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}))
+}
 
 // greMTU is what an underlay of 1500 bytes leaves: 14 of Ethernet, 8 of GRE with a key, 20 of IPv4.
 const greMTU = 1458
 
-func newLab(t testing.TB, hosts int) drivertest.FabricLab {
+func requireSwitch(t testing.TB) {
+	t.Helper()
 	labtest.Require(t)
 	labtest.RequireProgram(t, "ping", "iputils-ping")
 	labtest.RequireProgram(t, "ovs-vswitchd", "openvswitch-switch")
+}
+
+func newLab(t testing.TB, hosts int) drivertest.FabricLab {
+	requireSwitch(t)
 	dir, err := os.MkdirTemp("/tmp", "ovs")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

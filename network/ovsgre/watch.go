@@ -14,44 +14,35 @@ const firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
 // watch notices when ovs-vswitchd ends, by a connection to it that closes, and puts everything right when it is back.
 func (f *Fabric) watch(ctx context.Context) {
 	defer close(f.done)
-	pause := firstPause
 	for ctx.Err() == nil {
-		if f.untilSwitchEnds(ctx) {
-			pause = firstPause
+		f.untilSwitchEnds(ctx)
+		for pause := firstPause; ctx.Err() == nil && f.revive(ctx) != nil; pause = min(2*pause, longestPause) {
+			timer := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+			case <-timer.C:
+			}
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		if f.revive(ctx) == nil {
-			continue
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
-		pause = min(2*pause, longestPause)
 	}
 }
 
-// untilSwitchEnds says whether it was there at all.
-func (f *Fabric) untilSwitchEnds(ctx context.Context) bool {
+// untilSwitchEnds returns at once when it is not there.
+func (f *Fabric) untilSwitchEnds(ctx context.Context) {
 	path, err := f.daemons.control()
 	if err != nil {
-		return false
+		return
 	}
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
-		return false
+		return
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	// It says nothing unless asked: Read returns when it is gone.
 	_, _ = conn.Read(make([]byte, 1))
 	_ = conn.Close()
-	return true
 }
 
 // revive starts our own daemons again if they ended, and pushes what a new ovs-vswitchd has forgotten.

@@ -16,6 +16,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	goqemu "github.com/digitalocean/go-qemu/qmp"
 )
@@ -181,26 +182,34 @@ func (c *Client) forget(id string) {
 	delete(c.pending, id)
 }
 
-// send writes one command; half a command would spoil the connection, so that one cut short ends it.
+// send writes one command. Half a command would spoil the connection, so that one cut short ends it.
 func (c *Client) send(ctx context.Context, line, control []byte) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = c.conn.SetWriteDeadline(time.Unix(1, 0))
+	})
 	n, _, err := c.conn.WriteMsgUnix(line, control, nil)
 	if err == nil && n < len(line) {
 		_, err = c.conn.Write(line[n:])
 	}
 	if !stop() {
+		<-interrupted
+		_ = c.conn.SetWriteDeadline(time.Time{})
+	}
+	if err == nil {
+		return nil
+	}
+	_ = c.conn.Close()
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
-		_ = c.conn.Close()
-		return fmt.Errorf("%w: %w", ErrClosed, err)
-	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 // Events subscribes to what happens from now on. The channel is closed when ctx ends, when the connection ends, or

@@ -37,6 +37,7 @@ type Cloud struct {
 	host     *host
 
 	running *errgroup.Group
+	stop    context.CancelFunc
 }
 
 // Start starts the cloud and returns when its APIs answer. It runs until ctx ends; see [Cloud.Wait].
@@ -50,19 +51,26 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
+	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
-	c.running = group
-	if err := c.serve(ctx); err != nil {
-		return nil, errors.Join(err, c.close())
+	c.running, c.stop = group, stop
+	// The APIs need nothing of the host; what is wanted of it is recorded until it is ready.
+	c.serve(ctx)
+	host, err := c.newHost(ctx)
+	c.host = host
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, c.Wait())
 	}
-	group.Go(func() error { return ended(ctx, c.identity.Run(ctx)) })
-	c.host.run(ctx, group)
+	host.run(ctx, group)
 	return c, nil
 }
 
 // Wait returns when the cloud has stopped. Servers, routers and balancers go on.
 func (c *Cloud) Wait() error {
-	return errors.Join(c.running.Wait(), c.close())
+	err := c.running.Wait()
+	c.stop()
+	return errors.Join(err, c.close())
 }
 
 func (c *Cloud) close() error {
@@ -76,7 +84,7 @@ func (c *Cloud) close() error {
 	return errors.Join(append(failures, c.options.closeListeners())...)
 }
 
-// open makes everything but the HTTP servers.
+// open makes the control plane.
 func (c *Cloud) open(ctx context.Context) error {
 	o := &c.options
 	if err := makeDirectories(o); err != nil {
@@ -90,11 +98,7 @@ func (c *Cloud) open(ctx context.Context) error {
 		return fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin with an empty cloud)", err)
 	}
 	c.db = db
-	if err := c.services(ctx); err != nil {
-		return diskFull(err, o.DataDir)
-	}
-	c.host, err = c.newHost(ctx)
-	return err
+	return diskFull(c.services(ctx), o.DataDir)
 }
 
 func makeDirectories(o *Options) error {
@@ -122,7 +126,7 @@ func (c *Cloud) services(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.identity, err = identity.New(ctx, c.db, keys, nil); err != nil {
+	if c.identity, err = identity.New(ctx, c.db, keys, &identity.Options{BcryptCost: bcryptCost}); err != nil {
 		return err
 	}
 	if err := c.bootstrap(ctx); err != nil {
@@ -151,11 +155,13 @@ func (c *Cloud) services(ctx context.Context) error {
 
 func (c *Cloud) bootstrap(ctx context.Context) error {
 	o := &c.options
+	_, missing := os.Stat(o.adminPasswordFile())
 	admin, err := o.Admin()
 	if err != nil {
 		return err
 	}
-	return c.identity.Bootstrap(ctx, identity.BootstrapSpec{AdminPassword: admin.Password, Region: o.Region, Services: []identity.BootstrapService{
+	random := missing != nil && o.AdminPassword == ""
+	return c.identity.Bootstrap(ctx, identity.BootstrapSpec{AdminPassword: admin.Password, AdminPasswordRandom: random, Region: o.Region, Services: []identity.BootstrapService{
 		{Type: "identity", Name: "keystone", Public: o.URL(Identity) + "/v3"},
 		{Type: "compute", Name: "nova", Public: o.URL(Compute) + "/v2.1"},
 		{Type: "network", Name: "neutron", Public: o.URL(Network)},
@@ -172,6 +178,9 @@ func flavors() []compute.Flavor {
 		public("1", "m1.tiny", 1, 128, 1), public("2", "m1.small", 1, 512, 5), public("3", "m1.medium", 2, 2048, 20), public("4", "m1.large", 4, 4096, 40),
 	}
 }
+
+// bcryptCost is what checking a user's password costs: about 60 ms of a processor.
+const bcryptCost = 10
 
 const (
 	headerPatience   = 10 * time.Second

@@ -131,6 +131,13 @@ func (n computeNetworks) BindPort(ctx context.Context, portID string, binding co
 	owner := ""
 	if binding.ServerID != "" {
 		owner = "compute:" + binding.Zone
+		held, err := n.network.Port(ctx, network.System, portID)
+		if err != nil {
+			return compute.Port{}, err
+		}
+		if held.DeviceID != "" && held.DeviceID != binding.ServerID {
+			return compute.Port{}, fmt.Errorf("port %s belongs to %s: %w", portID, held.DeviceID, compute.ErrConflict)
+		}
 	}
 	p, err := n.network.UpdatePort(ctx, network.System, portID, network.PortSpec{DeviceID: &binding.ServerID, DeviceOwner: &owner, HostID: &binding.Host})
 	if err != nil {

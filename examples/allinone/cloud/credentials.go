@@ -17,9 +17,11 @@ type Credentials struct {
 
 // Admin returns the administrator's credentials, made at the first start and kept in the data directory.
 func (o *Options) Admin() (Credentials, error) {
-	password, err := Secret(o.Path("admin-password"), o.AdminPassword)
+	password, err := Secret(o.adminPasswordFile(), o.AdminPassword)
 	return o.credentials("admin", "admin", password), err
 }
+
+func (o *Options) adminPasswordFile() string { return o.Path("admin-password") }
 
 // Demo returns the credentials of the ordinary user that the quick start makes.
 func (o *Options) Demo() (Credentials, error) {

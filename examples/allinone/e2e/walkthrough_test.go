@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/stretchr/testify/require"
 )
 
@@ -121,22 +121,32 @@ func (w *walk) boot() {
 	w.demo.cli("nova", "boot", "--flavor", "m1.tiny", "--image", image, "--nic", "net-id="+w.network, "--key-name", "demo", "vm1")
 	w.demo.cli("openstack", "server", "create", "--flavor", "m1.tiny", "--image", "cirros", "--network", "private", "--key-name", "demo", "vm2")
 	for name, address := range map[string]string{"vm1": vm1Address, "vm2": vm2Address} {
-		w.demo.active(name)
+		w.demo.becomes(name, "ACTIVE")
 		require.Equal(w.t, map[string]any{"private": []any{address}}, w.demo.object("openstack", "server", "show", name)["addresses"])
 	}
 	require.Regexp(w.t, `vm1 .*ACTIVE.*private=172\.24\.17\.2`, w.demo.cli("nova", "list"))
 }
 
-func (u *user) active(name string) {
+// becomes waits until the server has the status, and sees with the client that it has.
+func (u *user) becomes(name, status string) {
 	u.t.Helper()
-	u.eventually(bootPatience, name+" is ACTIVE", func() error {
-		server := u.object("openstack", "server", "show", name)
+	u.eventually(bootPatience, name+" is "+status, func() error {
+		found, err := u.api(cloud.Compute, "/v2.1/servers/detail?name="+name)
+		if err != nil {
+			return err
+		}
+		list, _ := found["servers"].([]any)
+		if len(list) != 1 {
+			return fmt.Errorf("%d servers are named %s", len(list), name)
+		}
+		server, _ := list[0].(map[string]any)
 		require.NotEqual(u.t, "ERROR", server["status"], "%v", server["fault"])
-		if server["status"] != "ACTIVE" {
+		if server["status"] != status {
 			return fmt.Errorf("%s is %v", name, server["status"])
 		}
 		return nil
 	})
+	require.Equal(u.t, status, u.object("openstack", "server", "show", name)["status"])
 }
 
 func (w *walk) namespaces() {
@@ -208,25 +218,34 @@ func (w *walk) balance() {
 	w.vip = w.demo.object("neutron", "lb-vip-create", "--name", "myvip", "--protocol-port", "80", "--protocol", "HTTP", "--subnet-id", w.subnet, "mypool")
 	require.Equal(w.t, vipAddress, w.vip["address"])
 	require.NotEmpty(w.t, w.vip["port_id"])
-	for _, list := range []string{"lb-vip-list", "lb-pool-list", "lb-member-list"} {
-		w.statuses(list, "ACTIVE")
+	for _, kind := range []string{"vips", "pools", "members"} {
+		w.statuses(kind, "ACTIVE")
 	}
 }
 
-// statuses waits until everything in the list has one of the statuses.
-func (w *walk) statuses(list string, want ...string) {
+// statuses waits until those in the list have these statuses, and sees with the client that they have.
+func (w *walk) statuses(kind string, want ...string) {
 	w.t.Helper()
-	w.eventually(time.Minute, list+" says "+strings.Join(want, ", "), func() error {
+	w.eventually(time.Minute, "all "+kind+" are "+strings.Join(want, ", "), func() error {
+		found, err := w.demo.api(cloud.Network, "/v2.0/lb/"+kind)
+		if err != nil {
+			return err
+		}
 		var got []string
-		for _, row := range w.demo.rows("neutron", list, "-c", "id", "-c", "status") {
-			got = append(got, fmt.Sprint(row["status"]))
+		list, _ := found[kind].([]any)
+		for _, item := range list {
+			one, _ := item.(map[string]any)
+			got = append(got, fmt.Sprint(one["status"]))
 		}
 		slices.Sort(got)
-		if distinct := slices.Compact(got); !slices.Equal(distinct, want) {
-			return fmt.Errorf("%s: %v", list, got)
+		if !slices.Equal(slices.Compact(got), want) {
+			return fmt.Errorf("%s: %v", kind, got)
 		}
 		return nil
 	})
+	for _, row := range w.demo.rows("neutron", "lb-"+strings.TrimSuffix(kind, "s")+"-list", "-c", "id", "-c", "status") {
+		require.Contains(w.t, want, row["status"])
+	}
 }
 
 func (w *walk) haproxy() {
@@ -311,7 +330,7 @@ func (w *walk) neighbour() {
 	script := filepath.Join(filepath.Dir(w.binary), "user-data")
 	require.NoError(w.t, os.WriteFile(script, []byte("#!/bin/sh\nwget -q -O /var/www/self http://169.254.169.254/2009-04-04/meta-data/instance-id\nwget -q -O /var/www/name http://169.254.169.254/2009-04-04/meta-data/hostname\n"), 0o600))
 	id := other.id("openstack", "server", "create", "--flavor", "m1.tiny", "--image", "cirros", "--network", network, "--security-group", "web", "--key-name", "other", "--user-data", script, "stranger")
-	other.active("stranger")
+	other.becomes("stranger", "ACTIVE")
 	require.Equal(w.t, map[string]any{"private": []any{vm1Address}}, other.object("openstack", "server", "show", "stranger")["addresses"])
 	theirs := "qdhcp-" + network
 	w.eventually(bootPatience, "the stranger answers", func() error { return w.answers(theirs, vm1Address, "stranger") })
@@ -325,7 +344,7 @@ func (w *walk) neighbour() {
 		name, err = w.curl(theirs, "http://"+vm1Address+"/name")
 		return err
 	})
-	require.Regexp(w.t, regexp.MustCompile(`^stranger`), name)
+	require.Regexp(w.t, `^stranger`, name)
 	self, err := w.curl(theirs, "http://"+vm1Address+"/self")
 	require.NoError(w.t, err)
 	ours, err := w.ssh(w.dhcp, w.key, vm1Address, "wget -q -O - http://169.254.169.254/2009-04-04/meta-data/instance-id")
@@ -349,13 +368,13 @@ func (w *walk) neighbour() {
 func (w *walk) deadMember() {
 	_, err := w.ssh(w.dhcp, w.key, vm1Address, "sudo killall httpd")
 	require.NoError(w.t, err)
-	w.statuses("lb-member-list", "ACTIVE", "INACTIVE")
+	w.statuses("members", "ACTIVE", "INACTIVE")
 	for range 6 {
 		require.NoError(w.t, w.answers(w.dhcp, vipAddress, "vm2"))
 	}
 	_, err = w.ssh(w.dhcp, w.key, vm1Address, "sudo httpd -p 80 -h /var/www")
 	require.NoError(w.t, err)
-	w.statuses("lb-member-list", "ACTIVE")
+	w.statuses("members", "ACTIVE")
 	w.alternates(20)
 }
 
@@ -372,22 +391,17 @@ func (w *walk) killed() {
 	_, err := w.ssh(w.dhcp, w.key, vm2Address, "ping -c 1 10.0.0.1")
 	require.NoError(w.t, err, "the router routes")
 	w.start()
-	w.demo.active("vm1")
-	w.demo.active("vm2")
-	w.statuses("lb-vip-list", "ACTIVE")
-	w.statuses("lb-member-list", "ACTIVE")
+	w.demo.becomes("vm1", "ACTIVE")
+	w.demo.becomes("vm2", "ACTIVE")
+	w.statuses("vips", "ACTIVE")
+	w.statuses("members", "ACTIVE")
 
 	close(stop)
 	require.NoError(w.t, <-failures, "a client of the balancer was failed")
 	require.Equal(w.t, before, w.processes(), "everything was adopted")
 	// And the new server governs what the old one made.
 	w.demo.cli("openstack", "server", "stop", "vm2")
-	w.eventually(time.Minute, "vm2 is SHUTOFF", func() error {
-		if status := w.demo.object("openstack", "server", "show", "vm2")["status"]; status != "SHUTOFF" {
-			return fmt.Errorf("vm2 is %v", status)
-		}
-		return nil
-	})
+	w.demo.becomes("vm2", "SHUTOFF")
 }
 
 // clients asks the balancer ten times a second until stop: each request is answered, and by the other server each time.

@@ -6,13 +6,16 @@ package hostnet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // attempts at reading a list that the kernel changes meanwhile.
@@ -36,9 +39,10 @@ func Addresses(h *netlink.Handle, link netlink.Link) ([]netlink.Addr, error) {
 	return Read(func() ([]netlink.Addr, error) { return h.AddrList(link, netlink.FAMILY_ALL) })
 }
 
-// Unplug removes the ports that have one of the given devices. A device's name holds only the start of its
-// port's identifier, so the fabric is asked which ports there are; names says what devices a port may have.
-func Unplug(ctx context.Context, ports driver.Ports, devices []string, names ...func(portID string) string) error {
+// Unplug removes the ports that have one of the given devices in a namespace. A device's name holds only the start of
+// its port's identifier, so the fabric is asked which ports there are; names says what devices a port may have. A device that no port
+// claims, which a process that was killed may have left, is deleted.
+func Unplug(ctx context.Context, ports driver.Ports, namespace string, devices []string, names ...func(portID string) string) error {
 	if len(devices) == 0 {
 		return nil
 	}
@@ -57,6 +61,26 @@ func Unplug(ctx context.Context, ports driver.Ports, devices []string, names ...
 					return err
 				}
 				break
+			}
+		}
+	}
+	return deleteDevices(namespace, gone)
+}
+
+func deleteDevices(namespace string, names map[string]bool) error {
+	h, err := netns.Handle(namespace)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	links, err := Links(h)
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		if names[link.Attrs().Name] {
+			if err := h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+				return fmt.Errorf("delete device %s in %s: %w", link.Attrs().Name, namespace, err)
 			}
 		}
 	}

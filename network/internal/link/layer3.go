@@ -101,6 +101,9 @@ func (h Host) MoveLayer3(want Layer3, from, to string) error {
 			if err := handle.AddrReplace(target, address); err != nil {
 				return fmt.Errorf("give %s to %s: %w", p, to, err)
 			}
+			if err := announce(target.Attrs().Index, target.Attrs().HardwareAddr, p.Addr()); err != nil {
+				return err
+			}
 		}
 		for _, r := range want.Routes {
 			route := &netlink.Route{LinkIndex: target.Attrs().Index, Priority: r.Metric, Gw: r.Gateway.AsSlice(),

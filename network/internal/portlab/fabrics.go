@@ -63,10 +63,14 @@ func (l *FabricLab) MTU() int { return l.mtu }
 func (l *FabricLab) Attach(t testing.TB, host int, port driver.Port, addresses ...netip.Prefix) drivertest.TalkingGuest {
 	t.Helper()
 	if port.Endpoint.Namespace != "" {
-		return NewStation(t, port.Endpoint.Namespace, port.Endpoint.Device, addresses...)
+		s := NewStation(t, port.Endpoint.Namespace, port.Endpoint.Device, addresses...)
+		awaitCarrier(t, l.hosts[host], link.HostDevice(port))
+		return s
 	}
 	guest := TapGuest(t, l.hosts[host], port.Endpoint.Device, port.MAC, port.MTU)
-	return NewStation(t, guest, "eth0", addresses...)
+	s := NewStation(t, guest, "eth0", addresses...)
+	awaitCarrier(t, l.hosts[host], link.HostDevice(port))
+	return s
 }
 
 // Damage makes the port's device, with its alias and a wrong MTU, plugged into nothing.

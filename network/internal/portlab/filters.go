@@ -52,5 +52,7 @@ func (l *FilterLab) Plug(t testing.TB, bridge, device string) drivertest.Guest {
 		}
 		return netlink.LinkSetUp(pair)
 	}))
-	return NewStation(t, station, "eth0")
+	s := NewStation(t, station, "eth0")
+	awaitCarrier(t, l.namespace, device)
+	return s
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kintoun/kintoun/internal/netns"
 	"github.com/stretchr/testify/require"
@@ -94,3 +95,17 @@ func addAddress(device string, address netip.Prefix) error {
 
 // Forward has the calling thread's namespace route.
 func Forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) }
+
+// awaitCarrier returns when the kernel has noticed that a device's other end is there; a bridge forwards from then on.
+func awaitCarrier(t testing.TB, namespace, device string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return netns.Do(namespace, func() error {
+			l, err := netlink.LinkByName(device)
+			if err == nil && l.Attrs().OperState != netlink.OperUp {
+				err = fmt.Errorf("device %s is %s", device, l.Attrs().OperState)
+			}
+			return err
+		}) == nil
+	}, 10*time.Second, time.Millisecond)
+}

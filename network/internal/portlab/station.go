@@ -3,6 +3,7 @@
 package portlab
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,18 +136,33 @@ func (s *Station) Serve(t testing.TB, port uint16) {
 		listener, err = net.Listen("tcp", fmt.Sprintf(":%d", port))
 		return err
 	}))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var all sync.WaitGroup
+	closing := make(chan struct{})
+	all.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go func() { _, _ = io.Copy(conn, conn); _ = conn.Close() }()
+			stop := make(chan struct{})
+			all.Go(func() {
+				_, _ = io.Copy(conn, conn)
+				close(stop)
+			})
+			all.Go(func() {
+				select {
+				case <-stop:
+				case <-closing:
+				}
+				_ = conn.Close()
+			})
 		}
-	}()
-	t.Cleanup(func() { _ = listener.Close(); <-done })
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		close(closing)
+		all.Wait()
+	})
 }
 
 // Dial connects.
@@ -153,7 +170,7 @@ func (s *Station) Dial(dst netip.AddrPort) (drivertest.GuestConn, error) {
 	var conn net.Conn
 	err := netns.Do(s.namespace, func() error {
 		var err error
-		conn, err = net.DialTimeout("tcp", dst.String(), 10*time.Second)
+		conn, err = (&net.Dialer{Timeout: 10 * time.Second}).DialContext(context.Background(), "tcp", dst.String())
 		return err
 	})
 	if err != nil {

@@ -1,0 +1,347 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/stretchr/testify/require"
+)
+
+// report adds a duration per operation, in milliseconds, to a benchmark's line.
+func report(b *testing.B, total time.Duration, what string) {
+	b.ReportMetric(float64(total.Microseconds())/1000/float64(b.N), "ms-"+what)
+}
+
+// BenchmarkStart is a server's first start on an empty directory, until somebody has a token.
+func BenchmarkStart(b *testing.B) {
+	c := newCloud(b, "auto")
+	c.kill()
+	b.ResetTimer()
+	for b.Loop() {
+		b.StopTimer()
+		require.NoError(b, os.RemoveAll(c.DataDir))
+		b.StartTimer()
+		c.start()
+		require.NoError(b, c.admin().login())
+		b.StopTimer()
+		c.kill()
+		b.StartTimer()
+	}
+	c.start()
+}
+
+// BenchmarkMemory is a server's resident memory, idle, with the walkthrough's two networks and no servers.
+func BenchmarkMemory(b *testing.B) {
+	c := newCloud(b, "auto")
+	prepared(c)
+	for b.Loop() {
+		time.Sleep(time.Second) // idle is what is measured
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.server.Process.Pid))
+	require.NoError(b, err)
+	var kib float64
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	_, err = fmt.Sscan(rest, &kib)
+	require.NoError(b, err)
+	b.ReportMetric(kib/1024, "MiB-resident")
+}
+
+func BenchmarkTokens(b *testing.B) {
+	c := newCloud(b, "auto")
+	admin := c.admin()
+	require.NoError(b, admin.login())
+	byToken := fmt.Sprintf(`{"auth": {"identity": {"methods": ["token"], "token": {"id": %q}}, "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}}`, admin.token)
+	parallel := func(b *testing.B, ask func() error) {
+		var failed atomic.Pointer[error]
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := ask(); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+		require.Nil(b, failed.Load())
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "per-second")
+	}
+	b.Run("issue", func(b *testing.B) {
+		parallel(b, func() error {
+			answer, err := http.Post(admin.AuthURL+"/auth/tokens", "application/json", strings.NewReader(byToken))
+			if err == nil && answer.StatusCode != http.StatusCreated {
+				err = fmt.Errorf("status %s", answer.Status)
+			}
+			return drop(answer, err)
+		})
+	})
+	b.Run("validate", func(b *testing.B) {
+		parallel(b, func() error {
+			request, err := http.NewRequest(http.MethodGet, admin.AuthURL+"/auth/tokens?nocatalog", nil)
+			if err != nil {
+				return err
+			}
+			request.Header.Set("X-Auth-Token", admin.token)
+			request.Header.Set("X-Subject-Token", admin.token)
+			answer, err := http.DefaultClient.Do(request)
+			if err == nil && answer.StatusCode != http.StatusOK {
+				err = fmt.Errorf("status %s", answer.Status)
+			}
+			return drop(answer, err)
+		})
+	})
+}
+
+func drop(answer *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err
+}
+
+// bench is a cloud with an image and the walkthrough's private network.
+type bench struct {
+	*walk
+	image string
+}
+
+func prepared(c *testCloud) *bench {
+	w := &walk{testCloud: c}
+	w.prepare()
+	image, err := w.demo.api(cloud.Image, "/v2/images?name=cirros")
+	require.NoError(c.t, err)
+	first, _ := image["images"].([]any)[0].(map[string]any)
+	return &bench{walk: w, image: fmt.Sprint(first["id"])}
+}
+
+// post makes something and returns its identifier.
+func (w *bench) post(service cloud.Service, path, kind, body string) string {
+	w.t.Helper()
+	made, err := w.demo.call(http.MethodPost, service, path, `{"`+kind+`": `+body+`}`)
+	require.NoError(w.t, err)
+	one, _ := made[kind].(map[string]any)
+	return fmt.Sprint(one["id"])
+}
+
+func (w *bench) delete(service cloud.Service, path string) {
+	w.t.Helper()
+	_, err := w.demo.call(http.MethodDelete, service, path, "")
+	require.NoError(w.t, err)
+}
+
+// until waits, looking often: what is measured takes milliseconds.
+func (w *bench) until(what string, check func() error) {
+	w.t.Helper()
+	deadline := time.Now().Add(bootPatience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			require.NoError(w.t, err, what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// BenchmarkServer is a server from the request until it is ACTIVE, answers a ping, and greets by SSH; and beside it the
+// same guest on the same network, started with QEMU by hand, until the same.
+func BenchmarkServer(b *testing.B) {
+	w := prepared(newCloud(b, "auto"))
+	w.demo.cli("openstack", "security", "group", "rule", "create", "--protocol", "icmp", "default")
+	w.demo.cli("openstack", "security", "group", "rule", "create", "--protocol", "tcp", "default")
+	w.serverOnce(&[3]time.Duration{}) // the KVM probe, and the first use of the image
+	b.Run("kintoun", func(b *testing.B) {
+		var took [3]time.Duration
+		for b.Loop() {
+			w.serverOnce(&took)
+		}
+		report(b, took[0], "ACTIVE")
+		report(b, took[1], "ping")
+		report(b, took[2], "SSH")
+	})
+	b.Run("qemu-by-hand", func(b *testing.B) {
+		var took [2]time.Duration
+		for b.Loop() {
+			w.byHand(&took)
+		}
+		report(b, took[0], "ping")
+		report(b, took[1], "SSH")
+	})
+}
+
+func (w *bench) serverOnce(took *[3]time.Duration) {
+	start := time.Now()
+	id := w.post(cloud.Compute, "/v2.1/servers", "server", fmt.Sprintf(`{"name": "b", "imageRef": %q, "flavorRef": "1", "key_name": "demo", "networks": [{"uuid": %q}]}`, w.image, w.network))
+	var address string
+	w.until("ACTIVE", func() error {
+		v, err := w.demo.api(cloud.Compute, "/v2.1/servers/"+id)
+		if err != nil {
+			return err
+		}
+		server, _ := v["server"].(map[string]any)
+		if server["status"] != "ACTIVE" {
+			return fmt.Errorf("status %v: %v", server["status"], server["fault"])
+		}
+		addresses, _ := server["addresses"].(map[string]any)["private"].([]any)
+		first, _ := addresses[0].(map[string]any)
+		address = fmt.Sprint(first["addr"])
+		return nil
+	})
+	took[0] += time.Since(start)
+	w.pinged(address)
+	took[1] += time.Since(start)
+	w.greeted(address)
+	took[2] += time.Since(start)
+	w.delete(cloud.Compute, "/v2.1/servers/"+id)
+	w.until("gone", func() error {
+		if _, err := w.demo.api(cloud.Compute, "/v2.1/servers/"+id); err == nil {
+			return fmt.Errorf("server %s is still there", id)
+		}
+		return nil
+	})
+}
+
+// pinged waits for the first answer, asking five times a second.
+func (w *bench) pinged(address string) {
+	w.t.Helper()
+	_, err := w.in(w.dhcp, "ping", "-q", "-i", "0.2", "-w", "100", "-c", "1", address)
+	require.NoError(w.t, err)
+}
+
+// greeted waits until an SSH server introduces itself.
+func (w *bench) greeted(address string) {
+	w.t.Helper()
+	w.until("SSH", func() error {
+		return netns.Do(w.dhcp, func() error {
+			conn, err := net.DialTimeout("tcp", address+":22", time.Second)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			greeting := make([]byte, 4)
+			if _, err := conn.Read(greeting); err != nil {
+				return err
+			}
+			if string(greeting) != "SSH-" {
+				return fmt.Errorf("greeting %q", greeting)
+			}
+			return nil
+		})
+	})
+}
+
+// byHand starts the guest as somebody would who has a tap on the network: a port that the cloud believes to be a server's.
+func (w *bench) byHand(took *[2]time.Duration) {
+	admin := w.admin()
+	admin.t = w.t
+	made, err := admin.call(http.MethodPost, cloud.Network, "/v2.0/ports", fmt.Sprintf(`{"port": {"network_id": %q, "device_owner": "compute:hand", "device_id": "hand", "binding:host_id": %q, "port_security_enabled": false}}`, w.network, w.Host))
+	require.NoError(w.t, err)
+	port, _ := made["port"].(map[string]any)
+	id := fmt.Sprint(port["id"])
+	fixed, _ := port["fixed_ips"].([]any)[0].(map[string]any)
+	tap := "tap" + id[:11]
+	w.until("the tap", func() error { _, err := net.InterfaceByName(tap); return err })
+	disk := filepath.Join(w.DataDir, "hand.qcow2")
+	w.must("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", absolute(w.t, guestDir+"/root.img"), disk, "1G")
+	line, err := os.ReadFile(guestDir + "/cmdline")
+	require.NoError(w.t, err)
+
+	start := time.Now()
+	qemu := exec.Command("qemu-system-x86_64", "-nodefaults", "-machine", "q35", "-accel", "tcg,tb-size=32", "-cpu", "qemu64", "-m", "128", "-display", "none",
+		"-kernel", guestDir+"/kernel", "-initrd", guestDir+"/initrd", "-append", strings.TrimSpace(string(line)),
+		"-drive", "if=virtio,format=qcow2,file="+disk, "-netdev", "tap,id=n,script=no,downscript=no,ifname="+tap, "-device", "virtio-net-pci,netdev=n,mac="+fmt.Sprint(port["mac_address"]),
+		"-serial", "file:"+filepath.Join(w.DataDir, "hand.log"), "-device", "virtio-rng-pci")
+	require.NoError(w.t, qemu.Start())
+	defer func() { _ = qemu.Process.Kill(); _ = qemu.Wait() }()
+	address := fmt.Sprint(fixed["ip_address"])
+	w.pinged(address)
+	took[0] += time.Since(start)
+	w.greeted(address)
+	took[1] += time.Since(start)
+	_, err = admin.call(http.MethodDelete, cloud.Network, "/v2.0/ports/"+id, "")
+	require.NoError(w.t, err)
+}
+
+func absolute(t testing.TB, path string) string {
+	t.Helper()
+	full, err := filepath.Abs(path)
+	require.NoError(t, err)
+	return full
+}
+
+// BenchmarkRouter is a router from the request until its namespace has both legs: gateway and inner network.
+func BenchmarkRouter(b *testing.B) {
+	w := prepared(newCloud(b, "auto"))
+	public, err := w.demo.api(cloud.Network, "/v2.0/networks?name=public")
+	require.NoError(b, err)
+	external, _ := public["networks"].([]any)[0].(map[string]any)
+	network := w.post(cloud.Network, "/v2.0/networks", "network", `{"name": "r"}`)
+	subnet := w.post(cloud.Network, "/v2.0/subnets", "subnet", fmt.Sprintf(`{"network_id": %q, "cidr": "10.9.0.0/24", "ip_version": 4}`, network))
+	for b.Loop() {
+		id := w.post(cloud.Network, "/v2.0/routers", "router", fmt.Sprintf(`{"external_gateway_info": {"network_id": %q}}`, external["id"]))
+		_, err := w.demo.call(http.MethodPut, cloud.Network, "/v2.0/routers/"+id+"/add_router_interface", fmt.Sprintf(`{"subnet_id": %q}`, subnet))
+		require.NoError(b, err)
+		w.until("legs", func() error { return legs("qrouter-" + id) })
+		b.StopTimer()
+		_, err = w.demo.call(http.MethodPut, cloud.Network, "/v2.0/routers/"+id+"/remove_router_interface", fmt.Sprintf(`{"subnet_id": %q}`, subnet))
+		require.NoError(b, err)
+		w.delete(cloud.Network, "/v2.0/routers/"+id)
+		b.StartTimer()
+	}
+}
+
+// legs says whether the namespace has the address of an inner leg, which is given last.
+func legs(namespace string) error {
+	return netns.Do(namespace, func() error {
+		all, err := net.InterfaceAddrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range all {
+			if strings.HasPrefix(a.String(), "10.9.0.1/") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s has only %v", namespace, all)
+	})
+}
+
+// BenchmarkBalancer is a balancer from the first request until its VIP is ACTIVE.
+func BenchmarkBalancer(b *testing.B) {
+	w := prepared(newCloud(b, "auto"))
+	for b.Loop() {
+		pool := w.post(cloud.Network, "/v2.0/lb/pools", "pool", fmt.Sprintf(`{"name": "p", "protocol": "HTTP", "lb_method": "ROUND_ROBIN", "subnet_id": %q}`, w.subnet))
+		w.post(cloud.Network, "/v2.0/lb/members", "member", fmt.Sprintf(`{"pool_id": %q, "address": "172.24.17.99", "protocol_port": 80}`, pool))
+		vip := w.post(cloud.Network, "/v2.0/lb/vips", "vip", fmt.Sprintf(`{"name": "v", "protocol": "HTTP", "protocol_port": 80, "subnet_id": %q, "pool_id": %q}`, w.subnet, pool))
+		w.until("ACTIVE", func() error {
+			v, err := w.demo.api(cloud.Network, "/v2.0/lb/vips/"+vip)
+			if err != nil {
+				return err
+			}
+			one, _ := v["vip"].(map[string]any)
+			if one["status"] != "ACTIVE" {
+				return fmt.Errorf("status %v", one["status"])
+			}
+			return nil
+		})
+		b.StopTimer()
+		w.delete(cloud.Network, "/v2.0/lb/vips/"+vip)
+		w.delete(cloud.Network, "/v2.0/lb/pools/"+pool)
+		b.StartTimer()
+	}
+}
