@@ -165,7 +165,7 @@ func TestFailuresAreReportedAndMended(t *testing.T) {
 
 func TestADeadHostsRoutersAndDHCPMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, one, two := open(t, nil), newHost(), newHost()
+		s, one, two := openAlone(t), newHost(), newHost()
 		a1, stop := one.run(t, s, "one", nil)
 		settle(t, a1)
 		n, subnet := private(t, s, demo)

@@ -24,6 +24,19 @@ func open(t testing.TB, options *network.Options) *network.Service {
 	return s
 }
 
+// openAlone is open for tests on a fake clock: with one connection nobody sleeps in SQLite while another waits for its lock,
+// which a fake clock could not end.
+func openAlone(t testing.TB) *network.Service {
+	t.Helper()
+	db, err := sqlitedb.Memory(context.Background())
+	require.NoError(t, err)
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	s, err := network.New(context.Background(), db, nil)
+	require.NoError(t, err)
+	return s
+}
+
 // fake keeps what it is given, as one kind of driver.
 type fake[T any] struct {
 	mu      sync.Mutex

@@ -97,4 +97,16 @@ func (c *cloud) must(t testing.TB, status int, project, method, path, body, key 
 	return inner
 }
 
+// ids are the identifiers of a list.
+func ids(t testing.TB, answer map[string]any, key string) []string {
+	t.Helper()
+	list, ok := answer[key].([]any)
+	require.True(t, ok, "%v", answer)
+	found := []string{}
+	for _, item := range list {
+		found = append(found, item.(map[string]any)["id"].(string))
+	}
+	return found
+}
+
 func id(m map[string]any) string { return fmt.Sprint(m["id"]) }
