@@ -116,7 +116,7 @@ func TestARestartedAgentAdoptsAndTidies(t *testing.T) {
 	settle(t, b)
 	require.Contains(t, h.ports.applied, kept.ID)
 	require.Contains(t, h.ports.applied, balancer.ID, "its owner will plug it again")
-	require.NotContains(t, h.ports.applied, gone.ID)
+	require.NotContains(t, h.ports.ids(), gone.ID)
 	require.Len(t, h.networks.applied, 1)
 	require.Len(t, h.routers.applied, 1)
 	require.Len(t, h.dhcp.applied, 1)

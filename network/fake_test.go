@@ -68,10 +68,12 @@ func (f *fake[T]) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-func (f *fake[T]) List(context.Context) ([]string, error) {
+func (f *fake[T]) List(context.Context) ([]string, error) { return f.ids(), nil }
+
+func (f *fake[T]) ids() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Sorted(maps.Keys(f.applied)), nil
+	return slices.Sorted(maps.Keys(f.applied))
 }
 
 func (f *fake[T]) get(t testing.TB, id string) T {

@@ -100,7 +100,7 @@ func TestWalkthrough(t *testing.T) {
 		require.Equal(t, vm1.MAC, tap.MAC)
 		require.Contains(t, tap.Security.Allowed, driver.AddressPair{MAC: vm1.MAC, Address: netip.MustParsePrefix("172.24.17.2/32")})
 		require.Contains(t, tap.Security.Rules, driver.Rule{Direction: driver.Ingress, Remotes: []netip.Prefix{netip.MustParsePrefix("172.24.17.2/32"), netip.MustParsePrefix("172.24.17.3/32"), netip.MustParsePrefix("172.24.17.4/32")}})
-		require.NotContains(t, h.ports.applied, vip.ID, "nobody plugged it")
+		require.NotContains(t, h.ports.ids(), vip.ID, "nobody plugged it")
 
 		dhcp := h.dhcp.get(t, n.ID)
 		require.Equal(t, []netip.Prefix{netip.MustParsePrefix("172.24.17.1/24")}, dhcp.Addresses)
@@ -136,7 +136,7 @@ func TestWalkthrough(t *testing.T) {
 		require.Equal(t, vip.ID, found.ID)
 		require.NoError(t, agent.Unplug(t.Context(), vip.ID))
 		require.NoError(t, agent.Unplug(t.Context(), vip.ID))
-		require.NotContains(t, h.ports.applied, vip.ID)
+		require.NotContains(t, h.ports.ids(), vip.ID)
 
 		// All of it away again.
 		require.ErrorIs(t, s.DeleteNetwork(t.Context(), demo, n.ID), network.ErrInUse)

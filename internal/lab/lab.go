@@ -77,9 +77,13 @@ func Command(path string, args ...string) *exec.Cmd {
 type InitOptions struct {
 	// Files are passed on, from descriptor 3.
 	Files []*os.File
-	// Restart starts the program again when it is killed or fails, as a service manager would.
+	// Restart starts the program again when a signal or a panic ended it. One that ends by itself, because it lacks
+	// something, would only say so again.
 	Restart bool
 }
+
+// ownFailure is the exit code of programs that ended by themselves; Go's panics have 2, signals over 128.
+const ownFailure = 1
 
 // restartPause is how long a program that failed is left alone.
 const restartPause = time.Second
@@ -102,7 +106,7 @@ func Init(options *InitOptions) int {
 			fmt.Fprintln(os.Stderr, "lab:", err)
 			return 1
 		}
-		if stopped || code == 0 || !options.Restart {
+		if stopped || code <= ownFailure || !options.Restart {
 			return code
 		}
 		time.Sleep(restartPause)

@@ -16,7 +16,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/kintoun/kintoun/internal/fault"
@@ -149,17 +148,7 @@ func (d *Driver) Remove(ctx context.Context, networkID string) error {
 
 // List names the networks that have a server's namespace on this host, whether or not this process serves them yet.
 func (d *Driver) List(context.Context) ([]string, error) {
-	names, err := netns.List()
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, name := range names {
-		if id, ok := strings.CutPrefix(name, driver.DHCPNamespace("")); ok {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
+	return hostnet.Identifiers(driver.DHCPNamespace(""))
 }
 
 // Close stops serving. Namespaces, devices and addresses stay; Apply fails from now on.

@@ -19,22 +19,7 @@ import (
 
 // taps are the devices of ports in a namespace.
 func taps(namespace string) ([]string, error) {
-	h, err := netns.Handle(namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
-	links, err := hostnet.Links(h)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, link := range links {
-		if name := link.Attrs().Name; strings.HasPrefix(name, driver.TapName("")) {
-			found = append(found, name)
-		}
-	}
-	return found, nil
+	return hostnet.Devices(namespace, func(name string) bool { return strings.HasPrefix(name, driver.TapName("")) })
 }
 
 // configure gives the server's device its addresses and the namespace its default route, which its own clients

@@ -22,7 +22,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
@@ -113,38 +112,11 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	return netns.Delete(namespace)
 }
 
-func legDevices(namespace string) ([]string, error) {
-	h, err := netns.Handle(namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
-	links, err := hostnet.Links(h)
-	if err != nil {
-		return nil, err
-	}
-	var devices []string
-	for _, link := range links {
-		if name := link.Attrs().Name; isLeg(name) {
-			devices = append(devices, name)
-		}
-	}
-	return devices, nil
-}
+func legDevices(namespace string) ([]string, error) { return hostnet.Devices(namespace, isLeg) }
 
 // List names the routers on this host.
 func (d *Driver) List(context.Context) ([]string, error) {
-	names, err := netns.List()
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, name := range names {
-		if id, ok := strings.CutPrefix(name, driver.RouterNamespace("")); ok {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
+	return hostnet.Identifiers(driver.RouterNamespace(""))
 }
 
 // configure brings the namespace that the calling thread is in to the plan, and returns the legs that are too many.

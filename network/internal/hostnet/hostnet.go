@@ -109,3 +109,38 @@ func CheckID(what, id string) error {
 	}
 	return nil
 }
+
+// Devices names the interfaces of a namespace that are wanted.
+func Devices(namespace string, wanted func(name string) bool) ([]string, error) {
+	h, err := netns.Handle(namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	links, err := Links(h)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, link := range links {
+		if name := link.Attrs().Name; wanted(name) {
+			found = append(found, name)
+		}
+	}
+	return found, nil
+}
+
+// Identifiers are what follows the prefix in the names of this host's namespaces.
+func Identifiers(prefix string) ([]string, error) {
+	names, err := netns.List()
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, name := range names {
+		if id, ok := strings.CutPrefix(name, prefix); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}

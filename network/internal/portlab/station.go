@@ -3,8 +3,8 @@
 package portlab
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
