@@ -143,9 +143,7 @@ func (a *Agent) loops() []*converge.Loop {
 // Run registers the host's agents, adopts what runs, and keeps the host as wanted until ctx ends. What runs goes on
 // after that. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.register(ctx); ctx.Err() != nil {
-		return nil
-	} else if err != nil {
+	if err := a.register(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("register the agents of host %q: %w", a.host, err)
 	}
 	var wg sync.WaitGroup

@@ -54,7 +54,7 @@ func bindingID(agentID, resourceID string) string { return agentID + "/" + resou
 
 func (s *Service) defineAgents() {
 	s.agents = record.Define(s.store, "agents", record.Spec[AgentInfo]{
-		Key: func(a *AgentInfo) string { return a.ID }, Revision: func(a *AgentInfo) *int64 { return &a.Revision },
+		Key: func(a *AgentInfo) string { return a.ID }, Revision: func(a *AgentInfo) *int64 { return &a.Revision }, Unindexed: unindexed,
 		Columns: []record.Column[AgentInfo]{
 			{Name: "agent_type", Value: func(a *AgentInfo) any { return a.Type }},
 			{Name: "binary_name", Value: func(a *AgentInfo) any { return a.Binary }},
@@ -68,7 +68,7 @@ func (s *Service) defineAgents() {
 		Claims: func(a *AgentInfo) []record.Claim { return []record.Claim{{Space: "agent/" + a.Type, Value: a.Host}} },
 	})
 	s.bindings = record.Define(s.store, "bindings", record.Spec[binding]{
-		Key: func(b *binding) string { return bindingID(b.AgentID, b.ResourceID) }, Revision: func(b *binding) *int64 { return &b.Revision },
+		Key: func(b *binding) string { return bindingID(b.AgentID, b.ResourceID) }, Revision: func(b *binding) *int64 { return &b.Revision }, Unindexed: unindexed,
 		Columns: []record.Column[binding]{
 			{Name: "agent_id", Value: func(b *binding) any { return b.AgentID }},
 			{Name: "resource_id", Value: func(b *binding) any { return b.ResourceID }},
@@ -82,7 +82,7 @@ func (s *Service) defineAgents() {
 		},
 	})
 	s.presence = record.Define(s.store, "network_hosts", record.Spec[presence]{
-		Key: func(p *presence) string { return presenceID(p.NetworkID, p.Host) }, Revision: func(p *presence) *int64 { return &p.Revision },
+		Key: func(p *presence) string { return presenceID(p.NetworkID, p.Host) }, Revision: func(p *presence) *int64 { return &p.Revision }, Unindexed: unindexed,
 		Columns: []record.Column[presence]{
 			{Name: "network_id", Value: func(p *presence) any { return p.NetworkID }},
 			{Name: "host", Value: func(p *presence) any { return p.Host }},

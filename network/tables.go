@@ -11,7 +11,7 @@ import (
 // define names the tables, with what they are filtered and sorted by and what is unique.
 func (s *Service) define() {
 	s.networks = record.Define(s.store, "networks", record.Spec[Network]{
-		Key: func(n *Network) string { return n.ID }, Revision: func(n *Network) *int64 { return &n.Revision },
+		Key: func(n *Network) string { return n.ID }, Revision: func(n *Network) *int64 { return &n.Revision }, Unindexed: unindexed,
 		Columns: columns(func(n *Network) *Meta { return &n.Meta }, map[string]func(*Network) any{
 			"admin_state_up": func(n *Network) any { return n.AdminStateUp }, "shared": func(n *Network) any { return n.Shared },
 			"shared_with": func(n *Network) any { return joined(n.SharedWith) }, "external": func(n *Network) any { return n.External },
@@ -23,7 +23,7 @@ func (s *Service) define() {
 		Claims: networkClaims,
 	})
 	s.subnets = record.Define(s.store, "subnets", record.Spec[Subnet]{
-		Key: func(n *Subnet) string { return n.ID }, Revision: func(n *Subnet) *int64 { return &n.Revision },
+		Key: func(n *Subnet) string { return n.ID }, Revision: func(n *Subnet) *int64 { return &n.Revision }, Unindexed: unindexed,
 		Columns: columns(func(n *Subnet) *Meta { return &n.Meta }, map[string]func(*Subnet) any{
 			"network_id": func(n *Subnet) any { return n.NetworkID }, "cidr": func(n *Subnet) any { return n.CIDR.String() },
 			"ip_version": func(n *Subnet) any { return n.Version() }, "gateway_ip": func(n *Subnet) any { return text(n.Gateway) },
@@ -34,7 +34,7 @@ func (s *Service) define() {
 		Claims: subnetClaims,
 	})
 	s.ports = record.Define(s.store, "ports", record.Spec[Port]{
-		Key: func(p *Port) string { return p.ID }, Revision: func(p *Port) *int64 { return &p.Revision },
+		Key: func(p *Port) string { return p.ID }, Revision: func(p *Port) *int64 { return &p.Revision }, Unindexed: unindexed,
 		Columns: columns(func(p *Port) *Meta { return &p.Meta }, map[string]func(*Port) any{
 			"network_id": func(p *Port) any { return p.NetworkID }, "mac_address": func(p *Port) any { return p.MAC },
 			"device_id": func(p *Port) any { return p.DeviceID }, "device_owner": func(p *Port) any { return p.DeviceOwner },
@@ -47,14 +47,14 @@ func (s *Service) define() {
 		Claims: portClaims,
 	})
 	s.routers = record.Define(s.store, "routers", record.Spec[Router]{
-		Key: func(r *Router) string { return r.ID }, Revision: func(r *Router) *int64 { return &r.Revision },
+		Key: func(r *Router) string { return r.ID }, Revision: func(r *Router) *int64 { return &r.Revision }, Unindexed: unindexed,
 		Columns: columns(func(r *Router) *Meta { return &r.Meta }, map[string]func(*Router) any{
 			"admin_state_up": func(r *Router) any { return r.AdminStateUp }, "status": func(r *Router) any { return r.Status },
 			"gateway_network": func(r *Router) any { return r.gatewayNetwork() },
 		}),
 	})
 	s.floating = record.Define(s.store, "floatingips", record.Spec[FloatingIP]{
-		Key: func(f *FloatingIP) string { return f.ID }, Revision: func(f *FloatingIP) *int64 { return &f.Revision },
+		Key: func(f *FloatingIP) string { return f.ID }, Revision: func(f *FloatingIP) *int64 { return &f.Revision }, Unindexed: unindexed,
 		Columns: columns(func(f *FloatingIP) *Meta { return &f.Meta }, map[string]func(*FloatingIP) any{
 			"floating_network_id": func(f *FloatingIP) any { return f.NetworkID }, "floating_ip_address": func(f *FloatingIP) any { return text(f.Address) },
 			"port_id": func(f *FloatingIP) any { return f.PortID }, "fixed_ip_address": func(f *FloatingIP) any { return text(f.FixedAddress) },
@@ -102,7 +102,7 @@ func portClaims(p *Port) []record.Claim {
 
 func (s *Service) defineGroups() {
 	s.groups = record.Define(s.store, "security_groups", record.Spec[SecurityGroup]{
-		Key: func(g *SecurityGroup) string { return g.ID }, Revision: func(g *SecurityGroup) *int64 { return &g.Revision },
+		Key: func(g *SecurityGroup) string { return g.ID }, Revision: func(g *SecurityGroup) *int64 { return &g.Revision }, Unindexed: unindexed,
 		Columns: columns(func(g *SecurityGroup) *Meta { return &g.Meta }, map[string]func(*SecurityGroup) any{
 			"stateful": func(g *SecurityGroup) any { return g.Stateful },
 		}),
@@ -120,7 +120,7 @@ func (s *Service) defineGroups() {
 		return *n
 	}
 	s.rules = record.Define(s.store, "security_group_rules", record.Spec[SecurityGroupRule]{
-		Key: func(r *SecurityGroupRule) string { return r.ID }, Revision: func(r *SecurityGroupRule) *int64 { return &r.Revision },
+		Key: func(r *SecurityGroupRule) string { return r.ID }, Revision: func(r *SecurityGroupRule) *int64 { return &r.Revision }, Unindexed: unindexed,
 		Columns: columns(func(r *SecurityGroupRule) *Meta { return &r.Meta }, map[string]func(*SecurityGroupRule) any{
 			"security_group_id": func(r *SecurityGroupRule) any { return r.GroupID }, "direction": func(r *SecurityGroupRule) any { return r.Direction },
 			"ethertype": func(r *SecurityGroupRule) any { return r.EtherType }, "protocol": func(r *SecurityGroupRule) any { return r.Protocol },
@@ -135,6 +135,15 @@ func (s *Service) defineGroups() {
 
 // sortableTime is a time as a column, of one length so that texts sort like times.
 const sortableTime = "2006-01-02T15:04:05.000000Z"
+
+// unindexed are columns that lists are filtered by seldom, or that only name a few values.
+var unindexed = []string{
+	"description", "tags", "created_at", "updated_at", "admin_state_up", "shared", "shared_with", "external", "is_default", "mtu", "network_type",
+	"physical_network", "status", "port_security_enabled", "dns_domain", "ip_version", "gateway_ip", "enable_dhcp", "ipv6_ra_mode", "ipv6_address_mode",
+	"service_types", "vif_type", "vnic_type", "dns_name", "security_groups", "fixed_ips", "stateful", "direction", "ethertype", "protocol",
+	"port_range_min", "port_range_max", "remote_ip_prefix", "topic", "availability_zone", "heartbeat", "binary_name", "min_prefixlen", "max_prefixlen",
+	"default_prefixlen", "kind", "action", "object_type", "target_tenant",
+}
 
 // columns are those of all resources and a few more.
 func columns[T any](meta func(*T) *Meta, more map[string]func(*T) any) []record.Column[T] {

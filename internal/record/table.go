@@ -16,8 +16,10 @@ type Spec[T any] struct {
 	Key func(*T) string
 	// Revision points to the field that counts the record's changes; the first is 1.
 	Revision func(*T) *int64
-	// Columns are what the records are filtered and sorted by. Each gets an index.
-	Columns []Column[T]
+	// Columns are what the records are filtered and sorted by. Each gets an index but those in Unindexed, which
+	// are filtered by seldom, or together with others.
+	Columns   []Column[T]
+	Unindexed []string
 	// Claims are the values that belong to this record alone while it exists. Nil for none.
 	Claims func(*T) []Claim
 }
@@ -55,7 +57,12 @@ func Define[T any](s *Store, kind string, spec Spec[T]) *Table[T] {
 func (t *Table[T]) Kind() string { return t.kind }
 
 func (t *Table[T]) migrate(tx *Tx) error {
-	if _, err := tx.exec("CREATE TABLE IF NOT EXISTS " + t.name + " (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL)"); err != nil {
+	// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
+	definition := "id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+	for _, column := range t.columns {
+		definition += ", " + column + t.columnType()
+	}
+	if _, err := tx.exec("CREATE TABLE IF NOT EXISTS " + t.name + " (" + definition + ")"); err != nil {
 		return err
 	}
 	have, err := t.present(tx)
@@ -65,11 +72,13 @@ func (t *Table[T]) migrate(tx *Tx) error {
 	added := false
 	for _, column := range t.columns {
 		if !slices.Contains(have, column) {
-			// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
 			if _, err := tx.exec("ALTER TABLE " + t.name + " ADD COLUMN " + column + t.columnType()); err != nil {
 				return err
 			}
 			added = true
+		}
+		if slices.Contains(t.spec.Unindexed, column) {
+			continue
 		}
 		if _, err := tx.exec("CREATE INDEX IF NOT EXISTS " + t.name + "_" + column + " ON " + t.name + " (" + column + ")"); err != nil {
 			return err
