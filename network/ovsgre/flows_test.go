@@ -104,7 +104,7 @@ func TestTheSwitchHasExactlyTheFlowsThatAreWritten(t *testing.T) {
 	}
 	requireWritten()
 	alone := networkRecord{Tag: 1, Segment: 7}
-	pair := networkRecord{Tag: 2, Segment: 1<<32 - 1, Peers: peers(1)}
+	pair := networkRecord{Tag: 0x0fe, Segment: 1<<32 - 1, Peers: peers(1)}
 	many := networkRecord{Tag: maxTag, Segment: 9, Peers: peers(300)}
 	all := baseFlows()
 	for _, r := range []networkRecord{alone, pair, many} {
@@ -119,8 +119,8 @@ func TestTheSwitchHasExactlyTheFlowsThatAreWritten(t *testing.T) {
 	push(many.flows())
 	requireWritten(alone, pair, many)
 
-	// What was learned goes with its own network only.
-	bundle(t, f, tunnelBridge, "add table=20,priority=1,vlan_tci=0x0002/0x0fff,dl_dst=fa:16:3e:00:00:02 actions=output:2\n")
+	// What was learned goes with its own network only: the last 8 bits of these tags are the same.
+	bundle(t, f, tunnelBridge, "add table=20,priority=1,vlan_tci=0x00fe/0x0fff,dl_dst=fa:16:3e:00:00:02 actions=output:2\n")
 	push(many.withdrawal())
 	require.Len(t, dump(t, f, tunnelBridge), 9+1+2+1)
 	push(pair.withdrawal())
