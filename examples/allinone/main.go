@@ -111,6 +111,11 @@ func serve(ctx context.Context, s *settings) error {
 	if err := s.Inherit(); err != nil {
 		return err
 	}
+	if lab.Inside() {
+		if err := s.ListenTwice(); err != nil {
+			return err
+		}
+	}
 	s.Log = s.logger()
 	c, err := cloud.Start(ctx, s.Options)
 	if err != nil {

@@ -54,16 +54,28 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	c.running, c.stop = group, stop
-	// The APIs need nothing of the host; what is wanted of it is recorded until it is ready.
-	c.serve(ctx)
-	host, err := c.newHost(ctx)
-	c.host = host
-	if err != nil {
+	if err := c.begin(ctx); err != nil {
 		stop()
 		return nil, errors.Join(err, c.Wait())
 	}
-	host.run(ctx, group)
+	c.host.run(ctx, group)
 	return c, nil
+}
+
+// begin makes each service and has its API answer as soon as it can; requests for the others wait in their sockets.
+// The APIs need nothing of the host: what is wanted of it is recorded until it is ready.
+func (c *Cloud) begin(ctx context.Context) error {
+	if err := c.startIdentity(ctx); err != nil {
+		return diskFull(err, c.options.DataDir)
+	}
+	c.serveIdentity(ctx)
+	if err := c.startServices(ctx); err != nil {
+		return diskFull(err, c.options.DataDir)
+	}
+	c.serve(ctx)
+	var err error
+	c.host, err = c.newHost(ctx)
+	return err
 }
 
 // Wait returns when the cloud has stopped. Servers, routers and balancers go on.
@@ -84,7 +96,7 @@ func (c *Cloud) close() error {
 	return errors.Join(append(failures, c.options.closeListeners())...)
 }
 
-// open makes the control plane.
+// open takes hold of the directories, ports and database.
 func (c *Cloud) open(ctx context.Context) error {
 	o := &c.options
 	if err := makeDirectories(o); err != nil {
@@ -98,7 +110,7 @@ func (c *Cloud) open(ctx context.Context) error {
 		return fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin with an empty cloud)", err)
 	}
 	c.db = db
-	return diskFull(c.services(ctx), o.DataDir)
+	return nil
 }
 
 func makeDirectories(o *Options) error {
@@ -119,19 +131,20 @@ func diskFull(err error, dir string) error {
 	return err
 }
 
-// services makes the control plane, which touches nothing but the database and the image store.
-func (c *Cloud) services(ctx context.Context) error {
-	o := &c.options
-	keys, err := fernet.Open(o.Path("fernet-keys"), nil)
+func (c *Cloud) startIdentity(ctx context.Context) error {
+	keys, err := fernet.Open(c.options.Path("fernet-keys"), nil)
 	if err != nil {
 		return err
 	}
 	if c.identity, err = identity.New(ctx, c.db, keys, &identity.Options{BcryptCost: bcryptCost}); err != nil {
 		return err
 	}
-	if err := c.bootstrap(ctx); err != nil {
-		return err
-	}
+	return c.bootstrap(ctx)
+}
+
+// startServices makes the rest of the control plane, which touches nothing but the database and the image store.
+func (c *Cloud) startServices(ctx context.Context) error {
+	o := &c.options
 	store, err := filestore.New(o.Path("images"), nil)
 	if err != nil {
 		return err
@@ -193,12 +206,14 @@ func (c *Cloud) listenAndServe(ctx context.Context, s Service, handler http.Hand
 		Handler: handler, ReadHeaderTimeout: headerPatience, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
-	c.running.Go(func() error {
-		if err := server.Serve(c.options.Listeners[s]); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("%s API: %w", s, err)
-		}
-		return nil
-	})
+	for _, l := range c.options.Listeners[s] {
+		c.running.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("%s API: %w", s, err)
+			}
+			return nil
+		})
+	}
 	c.running.Go(func() error {
 		<-ctx.Done()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownPatience)

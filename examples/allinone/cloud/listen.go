@@ -11,32 +11,59 @@ import (
 	"syscall"
 )
 
-// Listen opens the listeners that the options ask for and that are not there yet.
+// listen opens the listeners that the options ask for and that are not there yet.
 func (o *Options) listen() error {
-	if o.Listeners == nil {
-		o.Listeners = map[Service]net.Listener{}
-	}
 	for _, s := range Services() {
-		if o.Listeners[s] != nil {
+		if len(o.Listeners[s]) > 0 {
 			continue
 		}
-		l, err := net.Listen("tcp", net.JoinHostPort(o.Listen, strconv.Itoa(o.Ports[s])))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			err = fmt.Errorf("port %d, for the %s API, is taken: end what listens there, or choose another with -%s-port", o.Ports[s], s, s)
-		}
-		if err != nil {
+		if err := o.open(s, net.JoinHostPort(o.Listen, strconv.Itoa(o.Ports[s]))); err != nil {
 			return errors.Join(err, o.closeListeners())
 		}
-		o.Listeners[s] = l
 	}
 	return nil
 }
 
+// ListenTwice opens the addresses of inherited listeners here too: those were opened in another network namespace,
+// and whoever is in this one wants to reach the APIs under the same addresses.
+func (o *Options) ListenTwice() error {
+	for _, s := range Services() {
+		if len(o.Listeners[s]) != 1 {
+			continue
+		}
+		if err := o.open(s, o.Listeners[s][0].Addr().String()); err != nil {
+			return errors.Join(err, o.closeListeners())
+		}
+	}
+	return nil
+}
+
+func (o *Options) open(s Service, address string) error {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s, for the %s API, is taken: end what listens there, or choose another port with -%s-port", address, s, s)
+	}
+	if err != nil {
+		return err
+	}
+	o.add(s, l)
+	return nil
+}
+
+func (o *Options) add(s Service, l net.Listener) {
+	if o.Listeners == nil {
+		o.Listeners = map[Service][]net.Listener{}
+	}
+	o.Listeners[s] = append(o.Listeners[s], l)
+}
+
 func (o *Options) closeListeners() error {
 	var failures []error
-	for _, l := range o.Listeners {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-			failures = append(failures, err)
+	for _, all := range o.Listeners {
+		for _, l := range all {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				failures = append(failures, err)
+			}
 		}
 	}
 	return errors.Join(failures...)
@@ -50,7 +77,7 @@ func (o *Options) ListenFiles() (files []*os.File, env []string, err error) {
 	}
 	var names []string
 	for _, s := range Services() {
-		file, err := o.Listeners[s].(*net.TCPListener).File()
+		file, err := o.Listeners[s][0].(*net.TCPListener).File()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -90,10 +117,7 @@ func (o *Options) Inherit() error {
 			return fmt.Errorf("inherited socket %s: %w", names[i], err)
 		}
 		_ = file.Close()
-		if o.Listeners == nil {
-			o.Listeners = map[Service]net.Listener{}
-		}
-		o.Listeners[Service(names[i])] = l
+		o.add(Service(names[i]), l)
 	}
 	return nil
 }

@@ -39,8 +39,8 @@ type Options struct {
 	Listen string
 	// Ports are the API's ports.
 	Ports map[Service]int
-	// Listeners replace Listen and Ports where they are given.
-	Listeners map[Service]net.Listener
+	// Listeners replace Listen and Ports where they are given. The first of a service is the one that clients are told.
+	Listeners map[Service][]net.Listener
 	// Region is the name of the cloud's only region.
 	Region string
 	// Fabric is "auto", "openvswitch" or "bridge".
@@ -120,8 +120,8 @@ func (o *Options) Path(elements ...string) string {
 
 // URL is the address that clients reach a service at.
 func (o *Options) URL(s Service) string {
-	if l := o.Listeners[s]; l != nil {
-		return "http://" + l.Addr().String()
+	if l := o.Listeners[s]; len(l) > 0 {
+		return "http://" + l[0].Addr().String()
 	}
 	return "http://" + net.JoinHostPort(o.Listen, fmt.Sprint(o.Ports[s]))
 }

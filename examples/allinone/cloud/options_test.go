@@ -54,7 +54,7 @@ func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {
 	err = o.listen()
 	require.ErrorContains(t, err, "is taken")
 	require.ErrorContains(t, err, "-network-port")
-	_, err = o.Listeners[Identity].Accept()
+	_, err = o.Listeners[Identity][0].Accept()
 	require.ErrorIs(t, err, net.ErrClosed, "what was opened is closed again")
 }
 

@@ -11,11 +11,15 @@ import (
 	"github.com/kintoun/kintoun/network/neutron"
 )
 
-// serve puts each service's dialect on its port.
+func (c *Cloud) serveIdentity(ctx context.Context) {
+	options := keystone.Options{PublicURL: c.options.URL(Identity), Log: c.options.Log}
+	c.listenAndServe(ctx, Identity, keystone.Handler(c.identity, &options))
+}
+
+// serve puts the other services' dialects on their ports.
 func (c *Cloud) serve(ctx context.Context) {
 	o := &c.options
 	authURL := o.URL(Identity)
-	c.listenAndServe(ctx, Identity, keystone.Handler(c.identity, &keystone.Options{PublicURL: authURL, Log: o.Log}))
 	c.listenAndServe(ctx, Image, glance.Handler(c.image, c.identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Log: o.Log}))
 	groups := securityGroups{c.network}
 	c.listenAndServe(ctx, Compute, nova.Handler(c.compute, c.identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Log: o.Log}))

@@ -79,7 +79,7 @@ func (c *testCloud) start() {
 	c.server = exec.Command(c.binary, c.args...)
 	c.server.Stdout, c.server.Stderr = c.log(), c.log()
 	require.NoError(c.t, c.server.Start())
-	c.eventually(30*time.Second, "the server answers", func() error {
+	c.until(30*time.Second, 2*time.Millisecond, "the server answers", func() error {
 		answer, err := http.Get(c.URL(cloud.Identity) + "/v3")
 		if err != nil {
 			return err
@@ -120,6 +120,11 @@ func (c *testCloud) end() {
 // eventually tries until check succeeds; it fails the test with the last error when patience ends.
 func (c *testCloud) eventually(patience time.Duration, what string, check func() error) {
 	c.t.Helper()
+	c.until(patience, 100*time.Millisecond, what, check)
+}
+
+func (c *testCloud) until(patience, pause time.Duration, what string, check func() error) {
+	c.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
 		err := check()
@@ -129,7 +134,7 @@ func (c *testCloud) eventually(patience time.Duration, what string, check func()
 		if time.Now().After(deadline) {
 			require.NoError(c.t, err, "after %s: %s", patience, what)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 
