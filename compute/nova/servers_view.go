@@ -93,7 +93,7 @@ func (v *viewer) common(s *compute.Server) object {
 		"id": s.ID, "name": s.Name, "links": v.links("servers", s.ID), "status": s.Status(),
 		"tenant_id": s.ProjectID, "user_id": s.UserID, "metadata": metadata, "hostId": hostID(s),
 		"created": isotime(s.CreatedAt), "updated": isotime(s.UpdatedAt), "addresses": v.addresses(s, true),
-		"accessIPv4": s.AccessIPv4, "accessIPv6": s.AccessIPv6, "OS-DCF:diskConfig": s.DiskConfig,
+		"accessIPv4": s.AccessIPv4, "accessIPv6": canonical(s.AccessIPv6), "OS-DCF:diskConfig": s.DiskConfig,
 		"image": v.image(s), "flavor": v.flavor(s),
 	}
 	status := s.Status()
@@ -256,4 +256,12 @@ func orEmpty(list []string) []string {
 		return []string{}
 	}
 	return list
+}
+
+// canonical is the address in its shortest form (RFC 5952), as Nova shows it.
+func canonical(address string) string {
+	if parsed, err := netip.ParseAddr(address); err == nil {
+		return parsed.String()
+	}
+	return address
 }

@@ -393,3 +393,11 @@ func TestServerThatFailedSaysWhy(t *testing.T) {
 	require.EqualValues(t, 500, s["fault"].(map[string]any)["code"])
 	require.Equal(t, "No valid host was found. There are not enough hosts available.", s["fault"].(map[string]any)["message"])
 }
+
+func TestAccessAddressesAreShownInTheirShortestForm(t *testing.T) {
+	c := newCloud(t)
+	id := c.boot(t, "vm")
+	a := c.call(t, "red", "", "PUT", "/v2.1/servers/"+id, `{"server":{"accessIPv6":"0000:0000:0000:0000:0000:babe:220.12.22.2"}}`)
+	require.Equal(t, http.StatusOK, a.code, a.text)
+	require.Equal(t, "::babe:dc0c:1602", a.body["server"].(map[string]any)["accessIPv6"])
+}

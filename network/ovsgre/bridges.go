@@ -182,7 +182,7 @@ func (f *Fabric) ensureFlows(ctx context.Context) error {
 	}
 	flows := baseFlows()
 	for _, record := range records {
-		flows = append(flows, record.flows()...)
+		flows.append(record.flows())
 	}
 	if err := f.daemons.push(ctx, flows); err != nil {
 		return err

@@ -23,7 +23,8 @@ type rows []map[string]any
 
 // transact runs operations as one transaction of the Open vSwitch database, checks the result of each, and returns
 // the rows of those that select. Each transaction has a connection of its own: on a local socket it costs little, and
-// there is none to look after.
+// there is none to look after. The client of go-openvswitch's ovsdb is not used: it hides the errors of operations and of
+// the commit, leaves a request waiting when the server ends, and spins for ever, Close included, on a broken answer.
 func transact(ctx context.Context, socket string, operations ...operation) ([]rows, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", socket)
