@@ -185,13 +185,12 @@ func (r *SecurityGroupRule) checkPorts(protocol uint8) error {
 	default:
 		return refuse(ErrInvalid, "SecurityGroupInvalidProtocolForPort", "Invalid protocol %s for port range, only supported for TCP, UDP, UDPLITE, SCTP and DCCP.", r.Protocol)
 	}
-	if r.PortMin == nil {
-		r.PortMin = r.PortMax
+	for _, n := range []*int{r.PortMin, r.PortMax} {
+		if n != nil && (*n < 0 || *n > 65535) {
+			return refuse(ErrInvalid, "SecurityGroupInvalidPortValue", "Invalid value for port %d", *n)
+		}
 	}
-	if r.PortMax == nil {
-		r.PortMax = r.PortMin
-	}
-	if *r.PortMin > *r.PortMax || *r.PortMin < 1 || *r.PortMax > 65535 {
+	if r.PortMin == nil || r.PortMax == nil || *r.PortMin > *r.PortMax {
 		return refuse(ErrInvalid, "SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max")
 	}
 	return nil
