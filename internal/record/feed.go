@@ -48,12 +48,17 @@ func (tx *Tx) change(kind, id string, op Op) error {
 // Announce adds a change to the feed that is not the write of a record: something that followers derive from several.
 func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated) }
 
-// announce wakes the watchers of this process.
-func (s *Store) announce() {
+// announce wakes the watchers of this process. It says when it is time to compact.
+func (s *Store) announce(changes int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.changed)
 	s.changed = make(chan struct{})
+	if s.written += changes; s.written < kept {
+		return false
+	}
+	s.written = 0
+	return true
 }
 
 func (s *Store) next() <-chan struct{} {
@@ -146,7 +151,7 @@ func (s *Store) gap(ctx context.Context, after int64) error {
 	return nil
 }
 
-// Compact forgets all but the newest changes.
+// Compact forgets all but the newest changes. A store does it by itself, now and then.
 func (s *Store) Compact(ctx context.Context) error {
 	return s.Update(ctx, func(tx *Tx) error {
 		_, err := tx.exec(fmt.Sprintf("DELETE FROM %[1]s WHERE seq <= (SELECT MAX(seq) FROM %[1]s) - %[2]d", s.table("changes"), kept))

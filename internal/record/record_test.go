@@ -203,6 +203,28 @@ func TestWatchSeesEveryChangeOnceAndInOrder(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+func TestOldChangesAreForgotten(t *testing.T) {
+	store, ports, db := open(t)
+	require.NoError(t, store.Update(t.Context(), func(tx *record.Tx) error {
+		p := port{ID: "busy"}
+		if err := ports.Insert(tx, &p); err != nil {
+			return err
+		}
+		for range 15_000 {
+			if err := ports.Update(tx, &p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	var n int
+	require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM network_changes").Scan(&n))
+	require.Equal(t, 10_000, n)
+	for _, err := range store.Watch(t.Context(), 1) {
+		require.ErrorIs(t, err, record.ErrCompacted)
+	}
+}
+
 func TestManyWritersLoseNothing(t *testing.T) {
 	store, ports, _ := open(t)
 	insert(t, store, ports, port{ID: "counter"})

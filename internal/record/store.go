@@ -35,6 +35,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	changed chan struct{}
+	written int // changes since the last compaction
 }
 
 type migrator interface{ migrate(tx *Tx) error }
@@ -106,10 +107,11 @@ const (
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
-		changed, err := s.try(ctx, fn)
+		changes, err := s.try(ctx, fn)
 		if err == nil {
-			if changed {
-				s.announce()
+			if changes > 0 && s.announce(changes) {
+				// The write is done whether or not old changes can be forgotten now.
+				_ = s.Compact(ctx)
 			}
 			return nil
 		}
@@ -125,24 +127,24 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 }
 
-func (s *Store) try(ctx context.Context, fn func(tx *Tx) error) (changed bool, err error) {
+func (s *Store) try(ctx context.Context, fn func(tx *Tx) error) (changes int, err error) {
 	options := &sql.TxOptions{}
 	if s.postgres {
 		options.Isolation = sql.LevelSerializable
 	}
 	sqlTx, err := s.db.BeginTx(ctx, options)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer func() { _ = sqlTx.Rollback() }()
 	tx := &Tx{ctx: ctx, store: s, q: sqlTx, writes: true}
 	if err := fn(tx); err != nil {
-		return false, err
+		return 0, err
 	}
 	if err := sqlTx.Commit(); err != nil {
-		return false, err
+		return 0, err
 	}
-	return tx.changes > 0, nil
+	return tx.changes, nil
 }
 
 // Context is the one that the transaction was begun with.

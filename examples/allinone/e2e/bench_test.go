@@ -148,7 +148,8 @@ func (w *bench) soon(what string, check func() error) {
 }
 
 // BenchmarkServer is a server from the request until it is ACTIVE, answers a ping, and greets by SSH; and beside it the
-// same guest on the same network, started with QEMU by hand, until the same.
+// same guest on the same network, started with QEMU by hand, until it answers a ping. (It finds no metadata and looks for it
+// before it serves SSH, so that there is nothing to compare.)
 func BenchmarkServer(b *testing.B) {
 	w := prepared(newCloud(b, "auto"))
 	w.demo.cli("openstack", "security", "group", "rule", "create", "--protocol", "icmp", "default")
@@ -164,12 +165,11 @@ func BenchmarkServer(b *testing.B) {
 		report(b, took[2], "SSH")
 	})
 	b.Run("qemu-by-hand", func(b *testing.B) {
-		var took [2]time.Duration
+		var took time.Duration
 		for b.Loop() {
 			w.byHand(&took)
 		}
-		report(b, took[0], "ping")
-		report(b, took[1], "SSH")
+		report(b, took, "ping")
 	})
 }
 
@@ -238,7 +238,7 @@ func (w *bench) greeted(address string) {
 }
 
 // byHand starts the guest as somebody would who has a tap on the network: a port that the cloud believes to be a server's.
-func (w *bench) byHand(took *[2]time.Duration) {
+func (w *bench) byHand(took *time.Duration) {
 	admin := w.admin()
 	admin.t = w.t
 	made, err := admin.call(http.MethodPost, cloud.Network, "/v2.0/ports", fmt.Sprintf(`{"port": {"network_id": %q, "device_owner": "compute:hand", "device_id": "hand", "binding:host_id": %q, "port_security_enabled": false}}`, w.network, w.Host))
@@ -262,9 +262,7 @@ func (w *bench) byHand(took *[2]time.Duration) {
 	defer func() { _ = qemu.Process.Kill(); _ = qemu.Wait() }()
 	address := fmt.Sprint(fixed["ip_address"])
 	w.pinged(address)
-	took[0] += time.Since(start)
-	w.greeted(address)
-	took[1] += time.Since(start)
+	*took += time.Since(start)
 	_, err = admin.call(http.MethodDelete, cloud.Network, "/v2.0/ports/"+id, "")
 	require.NoError(w.t, err)
 }
