@@ -60,7 +60,7 @@ func newCloud(t testing.TB, fabric string) *testCloud {
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	c := &testCloud{t: t, ctx: t.Context(), binary: filepath.Join(dir, "allinone")}
-	build := exec.Command("go", "build", "-o", c.binary, "..")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", c.binary, "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
