@@ -17,6 +17,7 @@ import (
 	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/compute/drivertest"
 	"github.com/kintoun/kintoun/compute/qemu"
+	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -122,7 +123,7 @@ func TestNothingIsStartedThatCannotRun(t *testing.T) {
 
 func TestServersRunWithoutPrivileges(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("servers run as the caller")
+		labtest.Skip(t, "needs root: without it servers run as the caller")
 	}
 	o, image := options(t), drivertest.BootSectorImage(t)
 	d, err := qemu.New(t.Context(), o)

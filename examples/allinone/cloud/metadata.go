@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/netip"
 
@@ -27,7 +26,7 @@ func (m metadataSource) Instance(ctx context.Context, networkID string, address 
 	if err != nil {
 		return nil, err
 	}
-	server, err := m.compute.Server(ctx, compute.Scope{Admin: true}, port.DeviceID)
+	server, err := m.compute.Instance(ctx, port.DeviceID)
 	if err != nil {
 		return nil, err
 	}
@@ -46,25 +45,19 @@ func (m metadataSource) Instance(ctx context.Context, networkID string, address 
 	return instance, nil
 }
 
-func describeServer(v *compute.Server) *metadata.Instance {
+func describeServer(v *compute.Instance) *metadata.Instance {
 	i := &metadata.Instance{
-		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Hostname: v.Hostname, Flavor: v.Flavor.Name,
+		ID: v.ID, ProjectID: v.ProjectID, Name: v.Name, Hostname: v.Hostname, Flavor: v.FlavorName,
 		EC2ID:      fmt.Sprintf("i-%08x", v.Number),
-		ImageEC2ID: metadata.EC2ID("ami", v.Image.ID), KernelEC2ID: metadata.EC2ID("aki", v.Image.KernelID), RamdiskEC2ID: metadata.EC2ID("ari", v.Image.RamdiskID),
-		AvailabilityZone: v.Zone, LaunchIndex: v.LaunchIndex, ReservationID: v.ReservationID, Meta: v.Metadata, RootDevice: "/dev/vda",
+		ImageEC2ID: metadata.EC2ID("ami", v.ImageID), KernelEC2ID: metadata.EC2ID("aki", v.KernelID), RamdiskEC2ID: metadata.EC2ID("ari", v.RamdiskID),
+		AvailabilityZone: v.AvailabilityZone, LaunchIndex: v.LaunchIndex, ReservationID: v.ReservationID,
+		Meta: v.Metadata, LaunchedAt: v.CreatedAt, RootDevice: "/dev/vda",
 	}
-	if i.AvailabilityZone == "" {
-		i.AvailabilityZone = compute.DefaultZone
+	if len(v.UserData) > 0 {
+		i.UserData = v.UserData
 	}
 	if v.PublicKey != "" {
 		i.Keys = []metadata.Key{{Name: v.KeyName, PublicKey: v.PublicKey}}
-	}
-	// The API has checked that it is base64.
-	if data, err := base64.StdEncoding.DecodeString(v.UserData); err == nil && v.UserData != "" {
-		i.UserData = data
-	}
-	if v.LaunchedAt != nil {
-		i.LaunchedAt = *v.LaunchedAt
 	}
 	return i
 }
