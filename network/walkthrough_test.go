@@ -156,10 +156,10 @@ func TestWalkthrough(t *testing.T) {
 		require.NoError(t, s.DeleteNetwork(t.Context(), demo, n.ID))
 		require.NoError(t, s.DeleteNetwork(t.Context(), network.System, public.ID))
 		require.NoError(t, agent.Settle(t.Context()))
-		require.Empty(t, h.networks.applied)
-		require.Empty(t, h.ports.applied)
-		require.Empty(t, h.routers.applied)
-		require.Empty(t, h.dhcp.applied)
+		require.Empty(t, h.networks.ids())
+		require.Empty(t, h.ports.ids())
+		require.Empty(t, h.routers.ids())
+		require.Empty(t, h.dhcp.ids())
 		require.Empty(t, ns.served)
 	}
 }

@@ -17,8 +17,9 @@ import (
 // trimInterval is how often logs are looked at.
 const trimInterval = 10 * time.Second
 
-// Watch calls changed whenever a server's process has ended, also one that runs since before, until ctx ends. Calls come
-// from one goroutine each. Meanwhile it keeps the logs within their bounds.
+// Watch calls changed whenever a server's process has ended, also one that runs since before, until ctx ends; and at the
+// start for each that does not run, since it may have ended just now. Calls come from several goroutines. Meanwhile it
+// keeps the logs within their bounds.
 func (d *Driver) Watch(ctx context.Context, changed func(id string)) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -38,9 +39,12 @@ func (d *Driver) Watch(ctx context.Context, changed func(id string)) error {
 		delete(d.watchers, news)
 		d.mu.Unlock()
 	}()
-	running, err := d.running(ctx)
+	running, ended, err := d.running(ctx)
 	if err != nil {
 		return err
+	}
+	for _, id := range ended {
+		changed(id)
 	}
 	seen := map[process.Process]bool{}
 	for _, s := range running {
@@ -65,26 +69,24 @@ func (d *Driver) Watch(ctx context.Context, changed func(id string)) error {
 	}
 }
 
-// running finds the processes that exist.
-func (d *Driver) running(ctx context.Context) ([]started, error) {
+// running finds the processes that exist, and the servers that have none.
+func (d *Driver) running(ctx context.Context) (running []started, ended []string, err error) {
 	all, err := d.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var running []started
 	for _, one := range all {
-		if one.PID == 0 {
-			continue
-		}
 		proc, err := process.Find(d.dir(one.ID))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if proc != nil {
-			running = append(running, started{one.ID, proc})
+		if one.PID == 0 || proc == nil {
+			ended = append(ended, one.ID)
+			continue
 		}
+		running = append(running, started{one.ID, proc})
 	}
-	return running, nil
+	return running, ended, nil
 }
 
 func (d *Driver) trimLogs(ctx context.Context) {

@@ -210,7 +210,7 @@ func TestOldChangesAreForgotten(t *testing.T) {
 		if err := ports.Insert(tx, &p); err != nil {
 			return err
 		}
-		for range 15_000 {
+		for range 10_100 {
 			if err := ports.Update(tx, &p); err != nil {
 				return err
 			}
