@@ -18,6 +18,7 @@ down: build
 
 build:
 	@scripts/install up
+	@echo "building the server"
 	@CGO_ENABLED=0 go build -trimpath -o bin/ ./examples/allinone
 
 guest:
@@ -33,9 +34,9 @@ test:
 	go test -timeout 30m -count 1 ./examples/allinone/e2e
 
 bench:
-	@scripts/install up bench
+	@scripts/install up test
 	@examples/allinone/guest/build --disk build/guest
-	go test -run '^$$' -bench . -benchtime 1s ./...
+	go test -run '^$$' -bench . -benchtime 1s -timeout 30m ./...
 
 lint:
 	golangci-lint run

@@ -302,6 +302,12 @@ func (w *walk) metadata() {
 		// The walkthrough lists "latest" nowhere; whether a server has keys decides public-keys/.
 		require.Equal(w.t, want, strings.TrimSuffix(out, "\nlatest"), path)
 	}
+	// The other server is told of itself.
+	for path, want := range map[string]string{"local-ipv4": vm2Address, "hostname": "vm2"} {
+		out, err := w.ssh(w.dhcp, w.key, vm2Address, "wget -q -O - http://169.254.169.254/2009-04-04/meta-data/"+path)
+		require.NoError(w.t, err)
+		require.Regexp(w.t, "^"+want, out)
+	}
 }
 
 func (w *walk) floating() {
