@@ -92,10 +92,12 @@ func (s *Store) publish(upload, sum, ref string) error {
 		return err
 	}
 	for {
-		if err := s.mkdir(s.path(blobs, sum)); err != nil && !errors.Is(err, fs.ErrExist) {
+		err := s.mkdir(s.path(blobs, sum))
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			err = s.link(upload, sum, blob)
+		} else if _, gone := os.Stat(s.path(blobs)); gone != nil {
 			return errors.Join(err, os.Remove(name))
 		}
-		err := s.link(upload, sum, blob)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the last equal content was removed meanwhile, and the directory with it
 		}
