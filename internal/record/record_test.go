@@ -110,9 +110,9 @@ func TestClaimsAreUniqueAndFreed(t *testing.T) {
 	holder, err := store.Holder(store.Read(t.Context()), "address", "10.0.0.3")
 	require.NoError(t, err)
 	require.Equal(t, "a", holder)
-	claimed, err := ports.Claimed(store.Read(t.Context()), "address")
+	all, err := store.ClaimedFrom(store.Read(t.Context()), "address", "", 5)
 	require.NoError(t, err)
-	require.Equal(t, map[string]bool{"10.0.0.2": true, "10.0.0.3": true}, claimed)
+	require.Equal(t, []string{"10.0.0.2", "10.0.0.3"}, all)
 	require.NoError(t, store.Update(t.Context(), func(tx *record.Tx) error { return ports.Delete(tx, "b") }))
 	require.NoError(t, taken(port{ID: "c", Address: "10.0.0.2"}))
 }

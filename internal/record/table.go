@@ -272,24 +272,6 @@ func (t *Table[T]) release(tx *Tx, id string) error {
 	return err
 }
 
-// Claimed returns which values of the space are taken.
-func (t *Table[T]) Claimed(tx *Tx, space string) (map[string]bool, error) {
-	rows, err := tx.query("SELECT value FROM "+t.store.table("claims")+" WHERE space = ?", space)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	taken := map[string]bool{}
-	for rows.Next() {
-		var value string
-		if err := rows.Scan(&value); err != nil {
-			return nil, err
-		}
-		taken[value] = true
-	}
-	return taken, rows.Err()
-}
-
 // ClaimedFrom returns the taken values of the space that sort at or after from, in order, at most limit of them.
 func (s *Store) ClaimedFrom(tx *Tx, space, from string, limit int) ([]string, error) {
 	statement := fmt.Sprintf("SELECT value FROM %s WHERE space = ? AND value >= ? ORDER BY value LIMIT %d", s.table("claims"), limit)

@@ -29,7 +29,7 @@ func Example() {
 	}
 	// The network API's listener, with this handler's paths on it.
 	mux := http.NewServeMux()
-	handler := lbaasv1.New(service, lbaasv1.Options{Auth: tokens{}})
+	handler := lbaasv1.Handler(service, tokens{}, nil)
 	for _, pattern := range lbaasv1.Patterns() {
 		mux.Handle(pattern, handler)
 	}

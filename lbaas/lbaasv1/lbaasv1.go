@@ -9,6 +9,7 @@ package lbaasv1
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -18,8 +19,13 @@ import (
 	"github.com/kintoun/kintoun/lbaas"
 )
 
-// Options are what a handler needs besides the service.
-type Options = wire.Options
+// Options are optional.
+type Options struct {
+	// AuthURL is the identity service's address, named to clients without a valid token.
+	AuthURL string
+	// Log receives failures that are the server's own; nil discards them.
+	Log *slog.Logger
+}
 
 // Extension is an entry of the network API's list of extensions.
 type Extension struct {
@@ -39,15 +45,19 @@ func Patterns() []string {
 	return []string{"/v2.0/lb/", "/v2.0/agents/{id}/loadbalancer-pools"}
 }
 
-// New returns the handler.
-func New(service *lbaas.Service, options Options) http.Handler {
-	a := &api{service: service}
-	return wire.NewHandler(a.routes(), dialect{}, options)
+// Handler serves the API over the service. Tokens are checked by auth.
+func Handler(service *lbaas.Service, auth identity.Authenticator, options *Options) http.Handler {
+	if options == nil {
+		options = &Options{}
+	}
+	return wire.NewHandler(Routes(service), dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Log: options.Log})
 }
 
 type api struct{ service *lbaas.Service }
 
-func (a *api) routes() []wire.Route {
+// Routes are the operations that [Handler] serves.
+func Routes(service *lbaas.Service) []wire.Route {
+	a := &api{service: service}
 	var routes []wire.Route
 	add := func(method, path string, serve func(http.ResponseWriter, *http.Request) error) {
 		routes = append(routes, wire.Route{Method: method, Path: path, Serve: serve})

@@ -61,7 +61,7 @@ func newCloud(t *testing.T) *cloud {
 	c.subnet = c.ports.AddSubnet(red)
 	c.service, err = lbaas.New(t.Context(), db, c.ports, nil)
 	require.NoError(t, err)
-	server := httptest.NewServer(lbaasv1.New(c.service, lbaasv1.Options{Auth: tokens{}}))
+	server := httptest.NewServer(lbaasv1.Handler(c.service, tokens{}, nil))
 	c.url, c.client = server.URL, server.Client()
 	t.Cleanup(func() { server.Close(); require.NoError(t, db.Close()) })
 	return c

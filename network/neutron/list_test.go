@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kintoun/kintoun/internal/wire"
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/neutron"
 	"github.com/stretchr/testify/require"
@@ -128,12 +127,6 @@ func TestRevisionsGuardChanges(t *testing.T) {
 }
 
 func TestOthersShareTheEndpoint(t *testing.T) {
-	c := start(t, nil)
-	routes := neutron.Routes(c.service, &neutron.Options{
-		Extensions: []neutron.Extension{{Alias: "lbaas", Name: "LoadBalancing service"}},
-		Extra: []wire.Route{{Method: "GET", Path: "/v2.0/lb/pools", Serve: func(w http.ResponseWriter, _ *http.Request) error {
-			return wire.JSON(w, 200, map[string]any{"pools": nil})
-		}}},
-	})
-	require.Equal(t, "/v2.0/lb/pools", routes[len(routes)-1].Path)
+	c := startWith(t, nil, &neutron.Options{Extensions: []neutron.Extension{{Alias: "lbaas", Name: "LoadBalancing service"}}})
+	require.Equal(t, "LoadBalancing service", c.must(t, 200, "demo", "GET", "/v2.0/extensions/lbaas", "", "extension")["name"])
 }

@@ -21,9 +21,7 @@ import (
 type Options struct {
 	// AuthURL is the identity service's address, named to clients without a valid token.
 	AuthURL string
-	// Extra are routes that share the endpoint, such as load balancers', under "/v2.0/…".
-	Extra []wire.Route
-	// Extensions are those that the extra routes implement, for the list of extensions.
+	// Extensions are those that others serve under the same address, such as load balancers', for the list of extensions.
 	Extensions []Extension
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
@@ -37,7 +35,7 @@ func Handler(service *network.Service, auth identity.Authenticator, options *Opt
 	return wire.NewHandler(Routes(service, options), Dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Log: options.Log})
 }
 
-// Routes are the operations that [Handler] serves, the extra ones too.
+// Routes are the operations that [Handler] serves.
 func Routes(service *network.Service, options *Options) []wire.Route {
 	a := &api{service: service, extensions: extensions}
 	if options != nil {
@@ -58,9 +56,6 @@ func Routes(service *network.Service, options *Options) []wire.Route {
 	routes = append(routes, a.scheduling()...)
 	routes = append(routes, a.quotas()...)
 	routes = append(routes, a.tags()...)
-	if options != nil {
-		routes = append(routes, options.Extra...)
-	}
 	return routes
 }
 

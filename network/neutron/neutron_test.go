@@ -43,11 +43,17 @@ type cloud struct {
 
 func start(t testing.TB, options *network.Options) *cloud {
 	t.Helper()
+	return startWith(t, options, &neutron.Options{})
+}
+
+func startWith(t testing.TB, options *network.Options, wireOptions *neutron.Options) *cloud {
+	t.Helper()
 	db, err := sqlitedb.Memory(context.Background())
 	require.NoError(t, err)
 	service, err := network.New(context.Background(), db, options)
 	require.NoError(t, err)
-	server := httptest.NewServer(neutron.Handler(service, auth{}, &neutron.Options{AuthURL: "http://identity/v3"}))
+	wireOptions.AuthURL = "http://identity/v3"
+	server := httptest.NewServer(neutron.Handler(service, auth{}, wireOptions))
 	t.Cleanup(func() {
 		server.Close()
 		http.DefaultClient.CloseIdleConnections()

@@ -35,7 +35,7 @@ func (c *Cloud) networkAPI(authURL string) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", neutron.Handler(c.network, c.identity, &options))
-	balancers := lbaasv1.New(c.lbaas, lbaasv1.Options{Auth: c.identity, AuthURL: authURL, Log: log})
+	balancers := lbaasv1.Handler(c.lbaas, c.identity, &lbaasv1.Options{AuthURL: authURL, Log: log})
 	for _, pattern := range lbaasv1.Patterns() {
 		mux.Handle(pattern, balancers)
 	}
