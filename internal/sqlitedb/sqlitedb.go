@@ -13,7 +13,8 @@ import (
 
 // Open opens or creates the database file. Every committed transaction is on disk before it is acknowledged.
 func Open(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := open(ctx, "file:"+(&url.URL{Path: path}).EscapedPath(), "journal_mode(WAL)", "synchronous(FULL)")
+	// A connection per reader that is really busy.
+	db, err := open(ctx, "file:"+(&url.URL{Path: path}).EscapedPath()+"?", 8, "journal_mode(WAL)", "synchronous(FULL)")
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", path, err)
 	}
@@ -22,22 +23,20 @@ func Open(ctx context.Context, path string) (*sql.DB, error) {
 
 // Memory opens a new database that lives in this process's memory until it is closed.
 func Memory(ctx context.Context) (*sql.DB, error) {
-	return open(ctx, "file:/"+uuid.NewString()+"?vfs=memdb", "journal_mode(MEMORY)", "synchronous(OFF)")
+	// In memory a writer keeps readers out: they take turns on one connection, rather than find it locked and sleep. Small
+	// pages, because most of the many tables are almost empty.
+	return open(ctx, "file:/"+uuid.NewString()+"?vfs=memdb&", 1, "page_size(1024)", "journal_mode(MEMORY)", "synchronous(OFF)", "cache_size(-512)")
 }
 
-func open(ctx context.Context, name string, pragmas ...string) (*sql.DB, error) {
+func open(ctx context.Context, name string, connections int, pragmas ...string) (*sql.DB, error) {
 	values := url.Values{"_txlock": {"immediate"}, "_pragma": append(pragmas, "busy_timeout(10000)")}
-	separator := "?"
-	if len(name) > 6 && name[len(name)-5:] == "memdb" {
-		separator = "&"
-	}
-	db, err := sql.Open("sqlite", name+separator+values.Encode())
+	db, err := sql.Open("sqlite", name+values.Encode())
 	if err != nil {
 		return nil, err
 	}
-	// A connection per reader that is really busy; memdb lives as long as one connection is open.
-	db.SetMaxOpenConns(8)
-	db.SetMaxIdleConns(8)
+	// Connections are kept: a database in memory lives as long as one is open.
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(0)
 	if err := db.PingContext(ctx); err != nil {
 		_ = db.Close()
