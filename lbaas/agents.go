@@ -40,7 +40,7 @@ func agentID(host string) string {
 func (s *Service) heartbeat(ctx context.Context, host string, started time.Time) error {
 	now := time.Now().UTC()
 	return s.store.Update(ctx, func(tx *record.Tx) error {
-		_, err := s.agents.Modify(tx, agentID(host), func(a *agentRecord) error {
+		_, err := s.agents.Touch(tx, agentID(host), func(a *agentRecord) error {
 			a.StartedAt, a.HeartbeatAt = started, now
 			return nil
 		})
