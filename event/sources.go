@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"sync"
 )
 
@@ -21,17 +20,7 @@ type Source interface {
 type Sources map[string]Source
 
 // Last is the position of what has not happened yet.
-func (s Sources) Last(ctx context.Context) (Position, error) {
-	p := Position{}
-	for domain, source := range s {
-		last, err := source.LastEvent(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("last event of %s: %w", domain, err)
-		}
-		p[domain] = last
-	}
-	return p, nil
-}
+func (s Sources) Last(ctx context.Context) (Position, error) { return s.Complete(ctx, nil) }
 
 // Watch yields the events of all sources that come after the position, each as soon as it is there, until ctx ends or
 // the caller stops. A domain that the position does not have is watched from its newest event on; one that is in the
@@ -41,7 +30,7 @@ func (s Sources) Last(ctx context.Context) (Position, error) {
 // faster than the caller takes events: two or so per domain are held in memory, besides the page that was read.
 func (s Sources) Watch(ctx context.Context, after Position) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		start, err := s.start(ctx, after)
+		start, err := s.Complete(ctx, after)
 		if err != nil {
 			if ctx.Err() == nil {
 				yield(Event{}, err)
@@ -80,18 +69,18 @@ func read(ctx context.Context, source Source, after int64, items chan<- item) {
 	}
 }
 
-// start completes a position with the newest events of the sources that it does not have.
-func (s Sources) start(ctx context.Context, after Position) (Position, error) {
-	missing := Sources{}
+// Complete returns the position of these sources: what is given of each, and the newest event of those that are not.
+func (s Sources) Complete(ctx context.Context, given Position) (Position, error) {
+	p := Position{}
 	for domain, source := range s {
-		if _, known := after[domain]; !known {
-			missing[domain] = source
+		last, known := given[domain]
+		if !known {
+			var err error
+			if last, err = source.LastEvent(ctx); err != nil {
+				return nil, fmt.Errorf("last event of %s: %w", domain, err)
+			}
 		}
+		p[domain] = last
 	}
-	start, err := missing.Last(ctx)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(start, after)
-	return start, nil
+	return p, nil
 }
