@@ -64,6 +64,7 @@ func TestDomainsWithoutAPositionBeginNow(t *testing.T) {
 func TestAWatchEndsWithItsContext(t *testing.T) {
 	compute, _, all := two()
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n := 0
 	compute.Add(event.Event{})
 	for _, err := range all.Watch(ctx, event.Position{"compute": 0}) {
