@@ -2,7 +2,8 @@
 //
 // A [Table] is one kind of record: a JSON document beside real, indexed columns for whatever is filtered or sorted
 // by, a revision for optimistic updates, and claims, which make any value (an address in a subnet, a name) unique
-// by a constraint in the database. Every write leaves a row in the store's change feed, in the same transaction.
+// by a constraint in the database. Every write but [Table.Touch] leaves a row in the store's change feed, in the same
+// transaction; those of kinds with a [Spec.Event] are the domain's public events too.
 //
 //	store, err := record.Open(ctx, db, "network")
 //	ports := record.Define(store, "ports", record.Spec[Port]{…})
@@ -61,13 +62,16 @@ func (s *Store) Migrate(ctx context.Context) error {
 			sequence = "BIGSERIAL PRIMARY KEY"
 		}
 		for _, statement := range []string{
-			"CREATE TABLE IF NOT EXISTS " + s.table("changes") + " (seq " + sequence + ", kind TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL)",
+			"CREATE TABLE IF NOT EXISTS " + s.table("changes") + " (seq " + sequence + ", kind TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL" + eventColumns + ")",
 			"CREATE TABLE IF NOT EXISTS " + s.table("claims") + " (space TEXT NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (space, value))",
 			"CREATE INDEX IF NOT EXISTS " + s.table("claims_owner") + " ON " + s.table("claims") + " (kind, owner)",
 		} {
 			if _, err := tx.exec(statement); err != nil {
 				return err
 			}
+		}
+		if err := s.addEventColumns(tx); err != nil {
+			return err
 		}
 		for _, t := range s.tables {
 			if err := t.migrate(tx); err != nil {
