@@ -125,7 +125,7 @@ func (a *Agent) Beat(ctx context.Context, at time.Time) error {
 func (a *Agent) beat(ctx context.Context) {
 	err := a.Beat(ctx, a.service.now())
 	if err == nil {
-		err = a.service.reschedule(ctx)
+		err = a.service.Reschedule(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
 		a.options.Log.Error("load balancer agent cannot give a sign of life", "host", a.host, "error", err)
