@@ -1,7 +1,9 @@
 package network
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -162,8 +164,9 @@ func columns[T any](meta func(*T) *Meta, more map[string]func(*T) any) []record.
 		{Name: "created_at", Value: func(r *T) any { return meta(r).CreatedAt.Format(sortableTime) }},
 		{Name: "updated_at", Value: func(r *T) any { return meta(r).UpdatedAt.Format(sortableTime) }},
 	}
-	for name, value := range more {
-		list = append(list, record.Column[T]{Name: name, Value: value})
+	// In the same order each time, so that the layout is seen to be the same.
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		list = append(list, record.Column[T]{Name: name, Value: more[name]})
 	}
 	return list
 }

@@ -11,11 +11,15 @@ import (
 type statements struct {
 	mu     sync.Mutex
 	ready  map[string]*sql.Stmt
-	wanted map[string]bool
+	asked  map[string]bool // once, as a text
+	wanted map[string]bool // again
 }
 
-// manyStatements bounds the memory: what is asked for in ever new words is parsed each time.
-const manyStatements = 256
+// The bounds of memory: what is asked for in ever new words is parsed each time.
+const (
+	manyStatements = 256
+	manyTexts      = 2048
+)
 
 // prepared returns the statement, or nil where it has to be run as a text.
 func (tx *Tx) prepared(query string) *sql.Stmt {
@@ -33,20 +37,29 @@ func (tx *Tx) prepared(query string) *sql.Stmt {
 	return ready
 }
 
-// find returns what is prepared. What is not is so at the next call of prepare.
+// find returns what is prepared. What is asked for a second time is so at the next call of prepare.
 func (s *statements) find(query string) *sql.Stmt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ready := s.ready[query]; ready != nil {
 		return ready
 	}
-	if len(s.ready)+len(s.wanted) < manyStatements && repeats(query) {
-		if s.wanted == nil {
-			s.wanted = map[string]bool{}
-		}
-		s.wanted[query] = true
+	switch {
+	case len(s.ready)+len(s.wanted) >= manyStatements || !repeats(query):
+	case s.asked[query]:
+		s.wanted = with(s.wanted, query)
+	case len(s.asked) < manyTexts:
+		s.asked = with(s.asked, query)
 	}
 	return nil
+}
+
+func with(set map[string]bool, text string) map[string]bool {
+	if set == nil {
+		set = map[string]bool{}
+	}
+	set[text] = true
+	return set
 }
 
 // repeats tells what is asked again and again from what makes tables.

@@ -12,7 +12,9 @@
 package memcloud
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -76,6 +78,8 @@ const (
 	ExternalName = "public"
 )
 
+const firstHost = "host1"
+
 // Start starts a cloud and returns when its APIs answer and its hosts take servers. It runs until ctx ends or
 // [Cloud.Stop].
 func Start(ctx context.Context, o *Options) (*Cloud, error) {
@@ -100,7 +104,11 @@ func Start(ctx context.Context, o *Options) (*Cloud, error) {
 		return nil, errors.Join(err, c.db.Close())
 	}
 	for n := range c.options.Hosts {
-		if _, err := c.AddHost(fmt.Sprintf("host%d", n+1), nil); err != nil {
+		name := firstHost
+		if n > 0 {
+			name = fmt.Sprintf("host%d", n+1)
+		}
+		if _, err := c.AddHost(name, nil); err != nil {
 			return nil, errors.Join(err, c.Stop())
 		}
 	}
@@ -109,10 +117,10 @@ func Start(ctx context.Context, o *Options) (*Cloud, error) {
 
 // template is what the cloud begins with.
 func (c *Cloud) template(ctx context.Context) (*template, error) {
-	if c.options.AdminPassword == "" {
+	if c.options.AdminPassword == "" && c.options.Hosts > 0 {
 		return shared()
 	}
-	return newTemplate(ctx, c.options.AdminPassword)
+	return newTemplate(ctx, cmp.Or(c.options.AdminPassword, rand.Text()), false)
 }
 
 func (c *Cloud) start(ctx context.Context, t *template) error {
@@ -190,4 +198,3 @@ func (c *Cloud) Demo() cloud.Credentials {
 func (c *Cloud) CloudsYAML() string {
 	return cloud.CloudsYAML(map[string]cloud.Credentials{"kintoun": c.Demo(), "kintoun-admin": c.Admin()})
 }
-

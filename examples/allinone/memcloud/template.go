@@ -16,6 +16,7 @@ import (
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network"
+	"github.com/kintoun/kintoun/network/memnet"
 )
 
 // template is the database of a cloud that was just made: copying it is ten times faster than making the tables and
@@ -25,6 +26,8 @@ type template struct {
 	admin, demo string
 	secret      []byte
 	imageRef    string
+	// host says that the first host is known already, and has the router and the DHCP server of what a new cloud has.
+	host bool
 }
 
 // imageContent is the seed image's: there is no guest in it.
@@ -32,10 +35,10 @@ var imageContent = bytes.Repeat([]byte("kintoun "), 128)
 
 // shared is the template that clouds with a random password are copies of. It is made once in a process, when the first
 // of them starts.
-var shared = sync.OnceValues(func() (*template, error) { return newTemplate(context.Background(), rand.Text()) })
+var shared = sync.OnceValues(func() (*template, error) { return newTemplate(context.Background(), rand.Text(), true) })
 
-func newTemplate(ctx context.Context, password string) (*template, error) {
-	t := &template{admin: password, demo: rand.Text(), secret: []byte(rand.Text())}
+func newTemplate(ctx context.Context, password string, host bool) (*template, error) {
+	t := &template{admin: password, demo: rand.Text(), secret: []byte(rand.Text()), host: host}
 	var err error
 	if t.db, err = sqlitedb.Memory(ctx); err != nil {
 		return nil, err
@@ -61,7 +64,15 @@ func (t *template) make(ctx context.Context) (err error) {
 	if err := t.image(ctx, c.Image); err != nil {
 		return err
 	}
-	return networks(ctx, c.Network, project)
+	if err := networks(ctx, c.Network, project); err != nil || !t.host {
+		return err
+	}
+	inside := &Cloud{Cloud: c, underlay: memnet.NewUnderlay(), hosts: map[string]*Host{}}
+	host, err := inside.AddHost(firstHost, nil)
+	if err != nil {
+		return err
+	}
+	return host.settle(ctx)
 }
 
 // people makes the ordinary user and its project.
