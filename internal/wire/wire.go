@@ -85,6 +85,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(p)
 		}
 	}()
+	given := r
 	// Clients say /v2.0/networks/ and /v2.0/networks alike.
 	if len(r.URL.Path) > 1 && strings.HasSuffix(r.URL.Path, "/") {
 		r = r.Clone(r.Context())
@@ -93,7 +94,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.URL.Path = "/"
 		}
 	}
-	if _, pattern := h.mux.Handler(r); pattern == "" {
+	_, pattern := h.mux.Handler(r)
+	given.Pattern = pattern // for whoever measures requests from outside
+	if pattern == "" {
 		h.unknown(w, r)
 		return
 	}
