@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -54,7 +55,7 @@ func (m *measurement) start(r *http.Request) *http.Request {
 		attribute.String("url.path", r.URL.Path),
 		attribute.String("url.scheme", scheme(r)),
 		attribute.String("server.address", r.Host),
-		attribute.String("client.address", r.RemoteAddr),
+		attribute.String("client.address", client(r)),
 		attribute.String("network.protocol.version", strconv.Itoa(r.ProtoMajor)+"."+strconv.Itoa(r.ProtoMinor)),
 		attribute.String("user_agent.original", r.UserAgent()),
 		attribute.String("kintoun.service", m.service),
@@ -108,6 +109,14 @@ func scheme(r *http.Request) string {
 		return "https"
 	}
 	return "http"
+}
+
+func client(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // writer remembers the status. It can whatever the one inside can, by [http.ResponseController].
