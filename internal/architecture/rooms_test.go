@@ -20,6 +20,7 @@ const (
 	shared     kind = "internal package"
 	carrier    kind = "carrier of events"
 	example    kind = "example"
+	plain      kind = "plain package for all rooms"
 	stranger   kind = "package outside the floor plan"
 )
 
@@ -43,8 +44,8 @@ func room(path string) (k kind, of string) {
 		return shared, ""
 	case first == "examples":
 		return example, ""
-	case path == "event":
-		return part, "" // of all domains
+	case path == "inject", path == "event":
+		return plain, ""
 	case first == "event":
 		return carrier, ""
 	case !slices.Contains(domains, first):
@@ -100,10 +101,15 @@ var rules = map[kind]rule{
 	},
 	memory: {
 		may: func(self, path string, k kind, of string) bool {
-			return isContract(self, k, of) || path == "internal/fault"
+			return isContract(self, k, of) || k == plain || path == "internal/fault"
 		},
 		outside: []string{"github.com/google/uuid"},
 		why:     "in-memory drivers implement the contract for tests anywhere: they drag nothing else along",
+	},
+	plain: {
+		may:     func(string, string, kind, string) bool { return false },
+		outside: none,
+		why:     "what every room may use must weigh nothing: it imports the standard library only",
 	},
 	dialect: {
 		may: func(self, path string, k kind, of string) bool {

@@ -69,9 +69,13 @@ func Define[T any](s *Store, kind string, spec Spec[T]) *Table[T] {
 // Kind is the name that the table was defined with, as seen in [Change].
 func (t *Table[T]) Kind() string { return t.kind }
 
+func (t *Table[T]) describe() string {
+	return fmt.Sprint(t.kind, t.columns, t.spec.Unindexed)
+}
+
 func (t *Table[T]) migrate(tx *Tx) error {
 	// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
-	definition := "id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+	definition := commonColumns
 	for _, column := range t.columns {
 		definition += ", " + column + t.columnType()
 	}
