@@ -8,7 +8,7 @@ import (
 )
 
 func TestWatchTellsOfProjectsToThemselvesAndOfTheRestToNobody(t *testing.T) {
-	s, _ := open(t, Options{})
+	s, clock := open(t, Options{})
 	start, err := s.LastEvent(t.Context())
 	require.NoError(t, err)
 	m := member(t, s, "red")
@@ -19,6 +19,7 @@ func TestWatchTellsOfProjectsToThemselvesAndOfTheRestToNobody(t *testing.T) {
 	for e, err := range s.Watch(t.Context(), start) {
 		require.NoError(t, err)
 		require.Equal(t, "identity", e.Domain)
+		require.True(t, clock.now().Equal(e.Time))
 		seen[e.Type+" "+string(e.Action)] = e
 		if e.Type == "project" {
 			require.Equal(t, []string{m.project.ID, m.project.ID}, []string{e.ID, e.ProjectID})

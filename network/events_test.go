@@ -44,7 +44,7 @@ func TestSignsOfLifeAreNoEvents(t *testing.T) {
 	require.Equal(t, []string{"agent created  "}, events(t, s, 0, 1))
 	before, err := s.LastEvent(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, s.Heartbeat(t.Context(), a.ID))
+	require.NoError(t, s.Heartbeat(t.Context(), a.HeartbeatAt, a.ID))
 	after, err := s.LastEvent(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, before, after)
