@@ -231,7 +231,7 @@ func TestWhatIsGoneIsSaid(t *testing.T) {
 		cursor := &webhook.MemoryCursor{}
 		require.NoError(t, cursor.Save(t.Context(), "one", event.Position{"compute": 1}))
 		var bodies []string
-		to := &receiver{answer: func(_ int, r *http.Request, m message) (*http.Response, error) {
+		to := &receiver{answer: func(_ int, r *http.Request, _ message) (*http.Response, error) {
 			body, err := r.GetBody()
 			if err == nil {
 				text, _ := io.ReadAll(body)

@@ -103,7 +103,7 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpa
 		}
 		if !again || attempt == exportAttempts || ctx.Err() != nil {
 			e.log.Warn("spans were not sent", "spans", len(spans), "error", err)
-			return nil
+			return nil //nolint:nilerr // the SDK would write it to standard error
 		}
 		wait(ctx, retryPause<<(attempt-1))
 	}
