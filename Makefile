@@ -2,7 +2,7 @@
 # make test  everything; needs root
 SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
-.PHONY: up down build guest test bench lint
+.PHONY: up down build guest test bench lint generate
 
 # LAB=0 runs the cloud in the machine's own network namespace; otherwise it lives in one that has no way out.
 LAB ?= 1
@@ -40,3 +40,7 @@ bench:
 
 lint:
 	golangci-lint run
+
+# What is written by programs: the tables of what of the APIs is served.
+generate:
+	go generate ./...

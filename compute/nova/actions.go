@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/kintoun/kintoun/compute"
@@ -13,14 +12,16 @@ import (
 	"github.com/kintoun/kintoun/internal/wire"
 )
 
-// action is one kind of POST /servers/{id}/action: its argument is already checked.
+// action is one kind of POST …/action: serve gets an argument that its schema has checked.
 type action struct {
 	schema func(c *call) *schema
 	serve  func(c *call, id string, argument json.RawMessage) error
 	policy string
+	// later actions cannot be done here yet, on servers.
+	later bool
 }
 
-// notImplemented are actions that the API has and that cannot be done here yet.
+// notImplemented are a server's actions that the API has and that cannot be done here yet.
 var notImplemented = []string{
 	"pause", "unpause", "suspend", "resume", "rebuild", "resize", "confirmResize", "revertResize", "migrate", "os-migrateLive",
 	"evacuate", "rescue", "unrescue", "shelve", "shelveOffload", "unshelve", "createImage", "createBackup", "restore",
@@ -37,7 +38,7 @@ func (a *api) serverActions() map[string]action {
 			return c.empty(http.StatusAccepted)
 		}}
 	}
-	return map[string]action{
+	actions := map[string]action{
 		"os-start": plain(func(c *call, id string) error { return a.compute.Start(c.Context(), c.scope(), id) }),
 		"os-stop":  plain(func(c *call, id string) error { return a.compute.Stop(c.Context(), c.scope(), id) }),
 		"reboot": {
@@ -46,7 +47,7 @@ func (a *api) serverActions() map[string]action {
 			},
 			serve: a.reboot,
 		},
-		"lock":                plain(func(c *call, id string) error { return a.compute.Lock(c.Context(), c.scope(), id, nil) }),
+		"lock":                {schema: lockSchema, serve: a.lock},
 		"unlock":              plain(func(c *call, id string) error { return a.compute.Unlock(c.Context(), c.scope(), id) }),
 		"forceDelete":         plain(func(c *call, id string) error { return a.compute.Delete(c.Context(), c.scope(), id) }),
 		"os-getConsoleOutput": {schema: consoleSchema, serve: a.consoleOutput},
@@ -57,6 +58,10 @@ func (a *api) serverActions() map[string]action {
 		"addSecurityGroup":    {schema: groupNameSchema, serve: a.changeSecurityGroup(true)},
 		"removeSecurityGroup": {schema: groupNameSchema, serve: a.changeSecurityGroup(false)},
 	}
+	for _, name := range notImplemented {
+		actions[name] = action{later: true}
+	}
+	return actions
 }
 
 func consoleSchema(*call) *schema {
@@ -65,34 +70,41 @@ func consoleSchema(*call) *schema {
 
 func groupNameSchema(*call) *schema { return record(map[string]*schema{"name": typeName()}, "name") }
 
-func (a *api) serverAction(c *call) error {
+// lockSchema takes a reason since 2.73; before, whatever is said is ignored.
+func lockSchema(c *call) *schema {
+	if !c.at(73) {
+		return nil
+	}
+	return &schema{types: []string{"object", "null"}, properties: map[string]*schema{
+		"locked_reason": {types: []string{"string"}, minLength: 1, maxLength: 255},
+	}}
+}
+
+func actionNamed(name string) string { return "The action " + name }
+
+// perform does the action that the body names.
+func (c *call) perform(actions map[string]action) error {
 	name, argument, err := c.actionBody()
 	if err != nil {
 		return err
 	}
-	id := c.PathValue("id")
-	if slices.Contains(notImplemented, name) {
-		if _, err := a.compute.Server(c.Context(), c.scope(), id); err != nil {
-			return err
-		}
-		return fault.Wrap(compute.ErrUnsupported, "The action %s is not implemented here.", name)
-	}
-	if name == "lock" && c.at(73) {
-		return a.lock(c, id, argument)
-	}
-	do, ok := a.serverActions()[name]
-	if !ok {
+	do, ok := actions[name]
+	switch {
+	case !ok:
 		return fault.Wrap(compute.ErrInvalid, "There is no such action: %s", name)
-	}
-	if do.policy != "" && !c.caller.IsAdmin() {
+	case do.later:
+		return c.answerLater(actionNamed(name))
+	case do.policy != "" && !c.caller.IsAdmin():
 		return forbidden(do.policy)
 	}
 	if do.schema != nil {
-		if err := checkArgument(wrap(name, do.schema(c)), name, argument, c.legacy); err != nil {
-			return err
+		if s := do.schema(c); s != nil {
+			if err := checkArgument(wrap(name, s), name, argument, c.legacy); err != nil {
+				return err
+			}
 		}
 	}
-	return do.serve(c, id, argument)
+	return do.serve(c, c.PathValue("id"), argument)
 }
 
 // actionBody reads a body with exactly one property, the action's name.
@@ -136,17 +148,13 @@ func (a *api) reboot(c *call, id string, argument json.RawMessage) error {
 }
 
 func (a *api) lock(c *call, id string, argument json.RawMessage) error {
-	s := wrap("lock", &schema{types: []string{"object", "null"}, properties: map[string]*schema{
-		"locked_reason": {types: []string{"string"}, minLength: 1, maxLength: 255},
-	}})
-	if err := checkArgument(s, "lock", argument, false); err != nil {
-		return err
-	}
 	var why struct {
 		Reason *string `json:"locked_reason"`
 	}
-	if err := json.Unmarshal(argument, &why); err != nil {
-		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+	if c.at(73) {
+		if err := json.Unmarshal(argument, &why); err != nil {
+			return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+		}
 	}
 	if err := a.compute.Lock(c.Context(), c.scope(), id, why.Reason); err != nil {
 		return err

@@ -1,10 +1,13 @@
 package nova
 
 import (
+	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
 
 	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/wire"
 )
 
@@ -16,7 +19,7 @@ func (a *api) aggregateOperations() []operation {
 		{method: "GET", path: "/os-aggregates/{id}", serve: a.showAggregate, policy: policy + "show"},
 		{method: "PUT", path: "/os-aggregates/{id}", serve: a.updateAggregate, policy: policy + "update"},
 		{method: "DELETE", path: "/os-aggregates/{id}", serve: a.deleteAggregate, policy: policy + "delete"},
-		{method: "POST", path: "/os-aggregates/{id}/action", serve: a.aggregateAction, policy: policy + "add_host"},
+		{method: "POST", path: "/os-aggregates/{id}/action", actions: a.aggregateActions(policy)},
 	}
 }
 
@@ -115,26 +118,35 @@ func (a *api) deleteAggregate(c *call) error {
 	return c.empty(http.StatusOK)
 }
 
-func (a *api) aggregateAction(c *call) error {
-	host := record(map[string]*schema{"host": typeFQDN()}, "host")
-	metadata := record(map[string]*schema{"metadata": {types: []string{"object"}, keys: typeMetadata().keys, others: &schema{types: []string{"string", "null"}, maxLength: 255}}}, "metadata")
-	var body struct {
-		Add    *struct{ Host string }                `json:"add_host"`
-		Remove *struct{ Host string }                `json:"remove_host"`
-		Set    struct{ Metadata map[string]*string } `json:"set_metadata"`
+func (a *api) aggregateActions(policy string) map[string]action {
+	changeHost := func(change func(ctx context.Context, id, host string) (*compute.Aggregate, error)) func(c *call, id string, argument json.RawMessage) error {
+		return func(c *call, id string, argument json.RawMessage) error {
+			var which struct{ Host string }
+			if err := json.Unmarshal(argument, &which); err != nil {
+				return fault.Wrap(compute.ErrInvalid, "Malformed request body")
+			}
+			return c.showAggregateView(change(c.Context(), id, which.Host))
+		}
 	}
-	if err := c.body(either(wrap("add_host", host), wrap("remove_host", host), wrap("set_metadata", metadata)), &body); err != nil {
-		return err
+	host := func(*call) *schema { return record(map[string]*schema{"host": typeFQDN()}, "host") }
+	metadata := func(*call) *schema {
+		values := &schema{types: []string{"string", "null"}, maxLength: 255}
+		return record(map[string]*schema{"metadata": {types: []string{"object"}, keys: typeMetadata().keys, others: values}}, "metadata")
 	}
-	id := c.PathValue("id")
-	switch {
-	case body.Add != nil:
-		return c.showAggregateView(a.compute.AddHost(c.Context(), id, body.Add.Host))
-	case body.Remove != nil:
-		return c.showAggregateView(a.compute.RemoveHost(c.Context(), id, body.Remove.Host))
+	return map[string]action{
+		"add_host":     {schema: host, serve: changeHost(a.compute.AddHost), policy: policy + "add_host"},
+		"remove_host":  {schema: host, serve: changeHost(a.compute.RemoveHost), policy: policy + "remove_host"},
+		"set_metadata": {schema: metadata, serve: a.setAggregateMetadata, policy: policy + "set_metadata"},
+	}
+}
+
+func (a *api) setAggregateMetadata(c *call, id string, argument json.RawMessage) error {
+	var to struct{ Metadata map[string]*string }
+	if err := json.Unmarshal(argument, &to); err != nil {
+		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
 	}
 	return c.showAggregateView(a.compute.ChangeAggregate(c.Context(), id, func(g *compute.Aggregate) error {
-		for key, value := range body.Set.Metadata {
+		for key, value := range to.Metadata {
 			switch {
 			case key == "availability_zone":
 				g.Zone = value

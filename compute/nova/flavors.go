@@ -1,6 +1,7 @@
 package nova
 
 import (
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -20,7 +21,7 @@ func (a *api) flavorOperations() []operation {
 		{method: "GET", path: "/flavors/{id}", serve: a.showFlavor},
 		{method: "PUT", path: "/flavors/{id}", serve: a.updateFlavor, policy: manage + "update", since: 55},
 		{method: "DELETE", path: "/flavors/{id}", serve: a.deleteFlavor, policy: manage + "delete"},
-		{method: "POST", path: "/flavors/{id}/action", serve: a.flavorAction, policy: access + "add_tenant_access"},
+		{method: "POST", path: "/flavors/{id}/action", actions: a.flavorActions(access)},
 		{method: "GET", path: "/flavors/{id}/os-flavor-access", serve: a.listFlavorAccess, policy: "os_compute_api:os-flavor-access"},
 		{method: "GET", path: "/flavors/{id}/os-extra_specs", serve: a.listExtraSpecs},
 		{method: "POST", path: "/flavors/{id}/os-extra_specs", serve: a.setExtraSpecs, policy: specs + "create"},
@@ -194,30 +195,33 @@ func (a *api) deleteFlavor(c *call) error {
 	return c.empty(http.StatusAccepted)
 }
 
-func (a *api) flavorAction(c *call) error {
-	tenant := record(map[string]*schema{"tenant": typeProject()}, "tenant")
-	var body struct {
-		Add    *struct{ Tenant string } `json:"addTenantAccess"`
-		Remove *struct{ Tenant string } `json:"removeTenantAccess"`
+func (a *api) flavorActions(policy string) map[string]action {
+	tenant := func(*call) *schema { return record(map[string]*schema{"tenant": typeProject()}, "tenant") }
+	return map[string]action{
+		"addTenantAccess":    {schema: tenant, serve: a.changeFlavorAccess(true), policy: policy + "add_tenant_access"},
+		"removeTenantAccess": {schema: tenant, serve: a.changeFlavorAccess(false), policy: policy + "remove_tenant_access"},
 	}
-	if err := c.body(either(wrap("addTenantAccess", tenant), wrap("removeTenantAccess", tenant)), &body); err != nil {
-		return err
-	}
-	id := c.PathValue("id")
-	var f *compute.Flavor
-	var err error
-	if body.Add != nil {
-		if f, err = a.compute.Flavor(c.Context(), c.scope(), id); err == nil && f.Public && c.at(7) {
-			return fault.Wrap(compute.ErrConflict, "Can not add access to a public flavor.")
+}
+
+func (a *api) changeFlavorAccess(add bool) func(c *call, id string, argument json.RawMessage) error {
+	return func(c *call, id string, argument json.RawMessage) error {
+		var who struct{ Tenant string }
+		if err := json.Unmarshal(argument, &who); err != nil {
+			return fault.Wrap(compute.ErrInvalid, "Malformed request body")
 		}
-		f, err = a.compute.AddFlavorAccess(c.Context(), id, body.Add.Tenant)
-	} else {
-		f, err = a.compute.RemoveFlavorAccess(c.Context(), id, body.Remove.Tenant)
+		change := a.compute.RemoveFlavorAccess
+		if add {
+			if f, err := a.compute.Flavor(c.Context(), c.scope(), id); err == nil && f.Public && c.at(7) {
+				return fault.Wrap(compute.ErrConflict, "Can not add access to a public flavor.")
+			}
+			change = a.compute.AddFlavorAccess
+		}
+		f, err := change(c.Context(), id, who.Tenant)
+		if err != nil {
+			return err
+		}
+		return c.showAccess(f)
 	}
-	if err != nil {
-		return err
-	}
-	return c.showAccess(f)
 }
 
 func (c *call) showAccess(f *compute.Flavor) error {

@@ -11,11 +11,11 @@ import (
 
 func (a *api) hostOperations() []operation {
 	const services, hypervisors = "os_compute_api:os-services:", "os_compute_api:os-hypervisors:"
-	return []operation{
+	operations := []operation{
 		{method: "GET", path: "/os-availability-zone", serve: a.listZones},
 		{method: "GET", path: "/os-availability-zone/detail", serve: a.detailZones, policy: "os_compute_api:os-availability-zone:detail"},
 		{method: "GET", path: "/os-services", serve: a.listServices, policy: services + "list"},
-		{method: "PUT", path: "/os-services/{id}", serve: a.updateService, policy: services + "update"},
+		{method: "PUT", path: "/os-services/{id}", serve: a.updateService, policy: services + "update", since: 53},
 		{method: "DELETE", path: "/os-services/{id}", serve: a.deleteService, policy: services + "delete"},
 		{method: "GET", path: "/os-hypervisors", serve: a.listHypervisors, policy: hypervisors + "list"},
 		{method: "GET", path: "/os-hypervisors/detail", serve: a.listHypervisors, policy: hypervisors + "list-detail"},
@@ -28,6 +28,12 @@ func (a *api) hostOperations() []operation {
 		{method: "GET", path: "/os-hosts/{host}", serve: a.showHost, policy: "os_compute_api:os-hosts:show", until: 42},
 		{method: "GET", path: "/os-migrations", serve: a.allMigrations, policy: "os_compute_api:os-migrations:index"},
 	}
+	for action, since := range map[string]int{"enable": 0, "disable": 0, "disable-log-reason": 0, "force-down": 11} {
+		operations = append(operations, operation{
+			method: "PUT", path: "/os-services/" + action, serve: a.serviceAction(action), policy: services + "update", since: since, until: 52,
+		})
+	}
+	return operations
 }
 
 func (a *api) allMigrations(c *call) error {
@@ -142,12 +148,8 @@ type serviceBody struct {
 	ForcedDown           *bool   `json:"forced_down"`
 }
 
-// updateService serves both forms: /os-services/disable with the host in the body, and since 2.53 the service's
-// identifier in the address.
+// updateService changes a service by its identifier, as since 2.53.
 func (a *api) updateService(c *call) error {
-	if !c.at(53) {
-		return a.oldServiceAction(c)
-	}
 	var body serviceBody
 	if err := c.body(record(map[string]*schema{
 		"status": words("enabled", "disabled"), "disabled_reason": {types: []string{"string"}, minLength: 1, maxLength: 255}, "forced_down": kind("boolean"),
@@ -191,50 +193,47 @@ func (c *call) hostByService(id string) (*compute.Host, error) {
 	return nil, fault.Wrap(compute.ErrNotFound, "Service %s not found.", id)
 }
 
-func (a *api) oldServiceAction(c *call) error {
-	action := c.PathValue("id")
+// serviceAction changes the service that the body names, as up to 2.52.
+func (a *api) serviceAction(action string) func(c *call) error {
 	properties := map[string]*schema{"host": typeFQDN(), "binary": typeName()}
 	required := []string{"host", "binary"}
-	var extra string
-	switch {
-	case action == "enable" || action == "disable":
-	case action == "disable-log-reason":
-		extra, properties["disabled_reason"] = "disabled_reason", &schema{types: []string{"string"}, minLength: 1, maxLength: 255}
-	case action == "force-down" && c.at(11):
-		extra, properties["forced_down"] = "forced_down", typeBoolean()
-	default:
-		return fault.Wrap(compute.ErrNotFound, "Unknown action")
-	}
-	if extra != "" {
-		required = append(required, extra)
-	}
-	var body serviceBody
-	if err := c.body(record(properties, required...), &body); err != nil {
-		return err
-	}
-	if body.Binary != "nova-compute" {
-		return fault.Wrap(compute.ErrNotFound, "Could not find binary %s on host %s.", body.Binary, body.Host)
-	}
-	change := compute.HostChange{DisabledReason: body.Reason, ForcedDown: body.ForcedDown}
-	if action != "force-down" {
-		disabled := action != "enable"
-		change.Disabled = &disabled
-	}
-	h, err := a.compute.ChangeHost(c.Context(), body.Host, change)
-	if err != nil {
-		return err
-	}
-	o := object{"host": h.Name, "binary": body.Binary}
 	switch action {
-	case "force-down":
-		o["forced_down"] = h.ForcedDown
 	case "disable-log-reason":
-		o["disabled_reason"] = h.DisabledReason
-		fallthrough
-	default:
-		o["status"] = status(h)
+		properties["disabled_reason"] = &schema{types: []string{"string"}, minLength: 1, maxLength: 255}
+		required = append(required, "disabled_reason")
+	case "force-down":
+		properties["forced_down"] = typeBoolean()
+		required = append(required, "forced_down")
 	}
-	return c.json(http.StatusOK, object{"service": o})
+	return func(c *call) error {
+		var body serviceBody
+		if err := c.body(record(properties, required...), &body); err != nil {
+			return err
+		}
+		if body.Binary != "nova-compute" {
+			return fault.Wrap(compute.ErrNotFound, "Could not find binary %s on host %s.", body.Binary, body.Host)
+		}
+		change := compute.HostChange{DisabledReason: body.Reason, ForcedDown: body.ForcedDown}
+		if action != "force-down" {
+			disabled := action != "enable"
+			change.Disabled = &disabled
+		}
+		h, err := a.compute.ChangeHost(c.Context(), body.Host, change)
+		if err != nil {
+			return err
+		}
+		o := object{"host": h.Name, "binary": body.Binary}
+		switch action {
+		case "force-down":
+			o["forced_down"] = h.ForcedDown
+		case "disable-log-reason":
+			o["disabled_reason"] = h.DisabledReason
+			fallthrough
+		default:
+			o["status"] = status(h)
+		}
+		return c.json(http.StatusOK, object{"service": o})
+	}
 }
 
 func (a *api) deleteService(c *call) error {

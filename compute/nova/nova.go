@@ -9,7 +9,9 @@ package nova
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/identity"
@@ -48,6 +50,10 @@ type operation struct {
 	since, until int
 	// policy is the name of the rule that lets only admins pass; empty lets everybody.
 	policy string
+	// later is what cannot be done here yet, said to whoever names a server of theirs; there is no serve then.
+	later string
+	// actions are what the body of a POST …/action may name; they are served, and there is no serve then.
+	actions map[string]action
 }
 
 // Handler serves the API.
@@ -94,9 +100,20 @@ func (a *api) routes() []wire.Route {
 		{Method: "GET", Path: "/v2", Public: true, Serve: a.showVersion},
 	}
 	for _, op := range a.operations() {
-		routes = append(routes, wire.Route{Method: op.method, Path: "/v2.1" + op.path, Serve: func(w http.ResponseWriter, r *http.Request) error {
+		route := wire.Route{Method: op.method, Path: "/v2.1" + op.path, Serve: func(w http.ResponseWriter, r *http.Request) error {
 			return a.serve(w, r, &op)
-		}})
+		}}
+		if op.later != "" {
+			route.Unsupported = notHere(op.later).Error()
+		}
+		for _, name := range slices.Sorted(maps.Keys(op.actions)) {
+			known := wire.Action{Name: name}
+			if op.actions[name].later {
+				known.Unsupported = notHere(actionNamed(name)).Error()
+			}
+			route.Actions = append(route.Actions, known)
+		}
+		routes = append(routes, route)
 	}
 	return routes
 }
@@ -116,7 +133,25 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, op *operation) error
 	if op.policy != "" && !caller.IsAdmin() {
 		return forbidden(op.policy)
 	}
+	switch {
+	case op.later != "":
+		return c.answerLater(op.later)
+	case op.actions != nil:
+		return c.perform(op.actions)
+	}
 	return op.serve(c)
+}
+
+// answerLater is for what the API has and this implementation has not yet.
+func (c *call) answerLater(what string) error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	return notHere(what)
+}
+
+func notHere(what string) error {
+	return fault.Wrap(compute.ErrUnsupported, "%s is not implemented here.", what)
 }
 
 func forbidden(policy string) error {

@@ -28,34 +28,30 @@ func (a *api) partOperations() []operation {
 		{method: "DELETE", path: "/servers/{id}/tags/{tag}", serve: a.deleteTag, since: 26},
 		{method: "GET", path: "/servers/{id}/os-interface", serve: a.listInterfaces},
 		{method: "GET", path: "/servers/{id}/os-interface/{port}", serve: a.showInterface},
-		{method: "POST", path: "/servers/{id}/os-interface", serve: a.later("Attaching an interface to a server that exists")},
-		{method: "DELETE", path: "/servers/{id}/os-interface/{port}", serve: a.later("Detaching an interface")},
+		{method: "POST", path: "/servers/{id}/os-interface", later: "Attaching an interface to a server that exists"},
+		{method: "DELETE", path: "/servers/{id}/os-interface/{port}", later: "Detaching an interface"},
 		{method: "GET", path: "/servers/{id}/os-instance-actions", serve: a.listActions},
 		{method: "GET", path: "/servers/{id}/os-instance-actions/{request}", serve: a.showAction},
 		{method: "GET", path: "/servers/{id}/diagnostics", serve: a.diagnostics, policy: "os_compute_api:os-server-diagnostics"},
 		{method: "GET", path: "/servers/{id}/os-server-password", serve: a.showPassword},
 		{method: "DELETE", path: "/servers/{id}/os-server-password", serve: a.clearPassword},
 		{method: "GET", path: "/servers/{id}/os-volume_attachments", serve: a.listVolumes},
-		{method: "POST", path: "/servers/{id}/os-volume_attachments", serve: a.later("Attaching a volume")},
+		{method: "POST", path: "/servers/{id}/os-volume_attachments", later: "Attaching a volume"},
+		{method: "GET", path: "/servers/{id}/os-volume_attachments/{volume}", serve: a.showVolume},
+		{method: "PUT", path: "/servers/{id}/os-volume_attachments/{volume}", later: "Changing a volume's attachment"},
+		{method: "DELETE", path: "/servers/{id}/os-volume_attachments/{volume}", later: "Detaching a volume"},
 		{method: "GET", path: "/servers/{id}/topology", serve: a.topology, since: 78},
 		{method: "GET", path: "/servers/{id}/migrations", serve: a.listMigrations, since: 23},
-		{method: "POST", path: "/servers/{id}/remote-consoles", serve: a.later("A remote console"), since: 6},
+		{method: "GET", path: "/servers/{id}/migrations/{migration}", serve: a.showMigration, since: 23},
+		{method: "DELETE", path: "/servers/{id}/migrations/{migration}", later: "Aborting a migration", since: 24},
+		{method: "POST", path: "/servers/{id}/migrations/{migration}/action", actions: map[string]action{"force_complete": {later: true}}, since: 22},
+		{method: "POST", path: "/servers/{id}/remote-consoles", later: "A remote console", since: 6},
 	}
 }
 
 // server returns the server that the address names.
 func (c *call) server() (*compute.Server, error) {
 	return c.api.compute.Server(c.Context(), c.scope(), c.PathValue("id"))
-}
-
-// later answers for what the API has and this implementation has not yet.
-func (a *api) later(what string) func(c *call) error {
-	return func(c *call) error {
-		if _, err := c.server(); err != nil {
-			return err
-		}
-		return fault.Wrap(compute.ErrUnsupported, "%s is not implemented here.", what)
-	}
 }
 
 func (c *call) addressesOf() (map[string][]object, error) {
@@ -285,6 +281,24 @@ func (a *api) listVolumes(c *call) error {
 		return err
 	}
 	return wire.JSON(c.ResponseWriter, http.StatusOK, object{"volumeAttachments": []object{}})
+}
+
+// showVolume finds none: no server has a volume.
+func (a *api) showVolume(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	return fault.Wrap(compute.ErrNotFound, "Instance %s is not attached to volume %s", s.ID, c.PathValue("volume"))
+}
+
+// showMigration finds none: no server moves.
+func (a *api) showMigration(c *call) error {
+	s, err := c.server()
+	if err != nil {
+		return err
+	}
+	return fault.Wrap(compute.ErrNotFound, "In-progress live migration %s is not found for server %s.", c.PathValue("migration"), s.ID)
 }
 
 func (a *api) topology(c *call) error {

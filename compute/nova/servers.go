@@ -19,7 +19,7 @@ func (a *api) serverOperations() []operation {
 		{method: "GET", path: "/servers/{id}", serve: a.showServer},
 		{method: "PUT", path: "/servers/{id}", serve: a.updateServer},
 		{method: "DELETE", path: "/servers/{id}", serve: a.deleteServer},
-		{method: "POST", path: "/servers/{id}/action", serve: a.serverAction},
+		{method: "POST", path: "/servers/{id}/action", actions: a.serverActions()},
 	}
 }
 

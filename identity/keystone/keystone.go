@@ -65,7 +65,7 @@ func (h *handler) routes() []wire.Route {
 	for _, group := range [][]wire.Route{
 		h.discoveryRoutes(), h.tokenRoutes(), h.projectRoutes(), h.domainRoutes(), h.userRoutes(), h.groupRoutes(),
 		h.roleRoutes(), h.assignmentRoutes(), h.catalogRoutes(), h.credentialRoutes(), h.trustRoutes(),
-		h.appCredRoutes(), h.documentRoutes(), h.configRoutes(),
+		h.appCredRoutes(), h.documentRoutes(), h.configRoutes(), h.federationRoutes(),
 	} {
 		all = append(all, group...)
 	}

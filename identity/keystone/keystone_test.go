@@ -209,7 +209,7 @@ func TestMembersMayDoLittle(t *testing.T) {
 		"PATCH /v3/credentials/{id}": 400, "DELETE /v3/credentials/{id}": 404, "POST /v3/OS-TRUST/trusts": 400,
 		"GET /v3/OS-TRUST/trusts/{id}": 404, "DELETE /v3/OS-TRUST/trusts/{id}": 404, "GET /v3/OS-TRUST/trusts/{id}/roles": 404,
 		"GET /v3/OS-TRUST/trusts/{id}/roles/{role}": 404, "GET /v3/limits/model": 200, "GET /v3/registered_limits": 200,
-		"GET /v3/registered_limits/{id}": 404, "GET /v3/limits": 200, "GET /v3/limits/{id}": 404,
+		"GET /v3/OS-FEDERATION/projects": 200, "GET /v3/OS-FEDERATION/domains": 200, "GET /v3/registered_limits/{id}": 404, "GET /v3/limits": 200, "GET /v3/limits/{id}": 404,
 	}
 	for _, r := range keystone.Routes(c.service, nil) {
 		if r.Public {

@@ -65,7 +65,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 	if a.options.UploadIdle <= 0 {
 		a.options.UploadIdle = time.Minute
 	}
-	return []wire.Route{
+	return append(append(schemaRoutes(), a.emptyRoutes()...), []wire.Route{
 		{Method: "GET", Path: "/", Serve: a.versions(http.StatusMultipleChoices), Public: true},
 		{Method: "GET", Path: "/versions", Serve: a.versions(http.StatusOK), Public: true},
 
@@ -87,13 +87,11 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 		{Method: "PUT", Path: "/v2/images/{id}/members/{member}", Serve: a.setMember},
 		{Method: "DELETE", Path: "/v2/images/{id}/members/{member}", Serve: a.removeMember},
 
-		{Method: "GET", Path: "/v2/schemas/{name}", Serve: a.schema},
-		{Method: "GET", Path: "/v2/schemas/metadefs/{name}", Serve: a.metadefSchema},
 		{Method: "GET", Path: "/v2/info/import", Serve: a.importInfo},
 		{Method: "GET", Path: "/v2/info/stores", Serve: a.storesInfo},
 		{Method: "GET", Path: "/v2/info/stores/detail", Serve: a.storesDetail},
 		{Method: "DELETE", Path: "/v2/stores/{store}/{id}", Serve: a.deleteFromStore},
-	}
+	}...)
 }
 
 func scope(r *http.Request) image.Scope {

@@ -314,8 +314,8 @@ func TestRefusals(t *testing.T) {
 		{"alice", "GET", "/v2/images?changes-since=x", "", "", 400, "changes-since"},
 		{"alice", "GET", "/v2/images?x=%zz", "", "", 400, "query"},
 
-		{"alice", "GET", "/v2/schemas/nothing", "", "", 404, "no schema"},
-		{"alice", "GET", "/v2/schemas/metadefs/nothing", "", "", 404, "no schema"},
+		{"alice", "GET", "/v2/schemas/nothing", "", "", 404, "could not be found"},
+		{"alice", "GET", "/v2/schemas/metadefs/nothing", "", "", 404, "could not be found"},
 		{"alice", "GET", "/v2/info/stores/detail", "", "", 403, "stores"},
 		{"alice", "DELETE", "/v2/stores/file/" + active, "", "", 403, "only store"},
 		{"alice", "DELETE", "/v2/stores/other/" + active, "", "", 409, "not available"},
@@ -437,6 +437,7 @@ func TestDiscovery(t *testing.T) {
 	}
 	for path, name := range map[string]string{
 		"image": "image", "images": "images", "member": "member", "members": "members",
+		"task": "task", "tasks": "tasks",
 		"metadefs/namespace": "namespace", "metadefs/namespaces": "namespaces", "metadefs/object": "object", "metadefs/objects": "objects",
 		"metadefs/property": "property", "metadefs/properties": "properties", "metadefs/tag": "tag", "metadefs/tags": "tags",
 		"metadefs/resource_type": "resource_type_association", "metadefs/resource_types": "resource_type_associations",

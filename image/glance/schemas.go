@@ -3,9 +3,9 @@ package glance
 import (
 	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/kintoun/kintoun/image"
-	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/wire"
 )
 
@@ -95,6 +95,30 @@ func memberSchema() object {
 	}
 }
 
+func taskSchema() object {
+	fixed := object{"readOnly": true}
+	return object{
+		"name": "task",
+		"properties": object{
+			"id":         property("string", "An identifier for the task", object{"pattern": uuidPattern}),
+			"type":       property("string", "What the task does", object{"enum": []string{"import", "api_image_import", "location_import"}}),
+			"status":     property("string", "How far the task is", object{"enum": []string{"pending", "processing", "success", "failure"}}),
+			"input":      property("object?", "What the task was given", nil),
+			"result":     property("object?", "What came of the task", nil),
+			"owner":      property("string", "Project that owns the task", nil),
+			"message":    property("string", "What went wrong, if something did", nil),
+			"image_id":   property("string", "Image that the task is about", nil),
+			"request_id": property("string", "Request that started the task", nil),
+			"user_id":    property("string", "User who started the task", nil),
+			"expires_at": property("string?", "When the task may be forgotten", nil),
+			"created_at": property("string", "When the task was created", nil),
+			"updated_at": property("string", "When the task last changed", nil),
+			"self":       property("string", "A task self url", fixed),
+			"schema":     property("string", "A task schema url", fixed),
+		},
+	}
+}
+
 // collection is the schema of a list of items.
 func collection(name string, item object) object {
 	text := object{"type": "string"}
@@ -109,53 +133,47 @@ func collection(name string, item object) object {
 	}
 }
 
-func (a *api) schema(w http.ResponseWriter, r *http.Request) error {
-	switch r.PathValue("name") {
-	case "image":
-		return wire.JSON(w, http.StatusOK, imageSchema())
-	case "images":
-		return wire.JSON(w, http.StatusOK, collection("images", imageSchema()))
-	case "member":
-		return wire.JSON(w, http.StatusOK, memberSchema())
-	case "members":
-		return wire.JSON(w, http.StatusOK, collection("members", memberSchema()))
+// schemas are those that the API describes itself with, by their paths below /v2/schemas.
+func schemas() map[string]object {
+	all := map[string]object{
+		"image": imageSchema(), "images": collection("images", imageSchema()),
+		"member": memberSchema(), "members": collection("members", memberSchema()),
+		"task": taskSchema(), "tasks": collection("tasks", taskSchema()),
 	}
-	return noSchema(r)
-}
-
-func noSchema(r *http.Request) error {
-	return fault.Wrap(image.ErrNotFound, "there is no schema %q", r.PathValue("name"))
-}
-
-// metadefs are the schemas of the metadata definitions catalogue: names, and what must be given.
-var metadefs = map[string]struct {
-	name, items string
-	required    []string
-}{
-	"namespace":     {"namespace", "namespaces", []string{"namespace"}},
-	"object":        {"object", "objects", []string{"name"}},
-	"property":      {"property", "properties", []string{"name", "title", "type"}},
-	"tag":           {"tag", "tags", []string{"name"}},
-	"resource_type": {"resource_type_association", "resource_type_associations", []string{"name"}},
-}
-
-func (a *api) metadefSchema(w http.ResponseWriter, r *http.Request) error {
-	for path, m := range metadefs {
+	for _, m := range metadefs() {
 		properties := object{}
 		for _, name := range append([]string{"created_at", "updated_at", "description"}, m.required...) {
 			properties[name] = object{"type": "string"}
 		}
 		schema := object{"name": m.name, "properties": properties, "required": m.required, "additionalProperties": false}
-		plural := path + "s"
-		if path == "property" {
-			plural = m.items
-		}
-		switch r.PathValue("name") {
-		case path:
-			return wire.JSON(w, http.StatusOK, schema)
-		case plural:
-			return wire.JSON(w, http.StatusOK, collection(m.items, schema))
-		}
+		all["metadefs/"+m.path], all["metadefs/"+m.paths] = schema, collection(m.items, schema)
 	}
-	return noSchema(r)
+	return all
+}
+
+// metadef is what the catalogue of metadata definitions has: names, and what must be given.
+type metadef struct {
+	path, paths, name, items string
+	required                 []string
+}
+
+func metadefs() []metadef {
+	return []metadef{
+		{"namespace", "namespaces", "namespace", "namespaces", []string{"namespace"}},
+		{"object", "objects", "object", "objects", []string{"name"}},
+		{"property", "properties", "property", "properties", []string{"name", "title", "type"}},
+		{"tag", "tags", "tag", "tags", []string{"name"}},
+		{"resource_type", "resource_types", "resource_type_association", "resource_type_associations", []string{"name"}},
+	}
+}
+
+func schemaRoutes() []wire.Route {
+	all := schemas()
+	routes := make([]wire.Route, 0, len(all))
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		routes = append(routes, wire.Route{Method: "GET", Path: "/v2/schemas/" + path, Serve: func(w http.ResponseWriter, _ *http.Request) error {
+			return wire.JSON(w, http.StatusOK, all[path])
+		}})
+	}
+	return routes
 }

@@ -31,6 +31,17 @@ type Route struct {
 	Public bool
 	// MaxBody bounds the request's body in bytes; zero is [DefaultMaxBody], negative is no bound.
 	MaxBody int64
+	// Unsupported is what the route says to everybody, where the operation cannot be done here; empty where it can.
+	Unsupported string
+	// Actions are what the body may ask for, where one route has several: those of POST /servers/{id}/action.
+	Actions []Action
+}
+
+// Action is one of the operations of a route whose body names the operation.
+type Action struct {
+	Name string
+	// Unsupported is as a [Route] has it.
+	Unsupported string
 }
 
 // DefaultMaxBody is the largest request body that a route takes unless it says otherwise.

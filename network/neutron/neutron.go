@@ -59,6 +59,7 @@ func Routes(service *network.Service, options *Options) []wire.Route {
 	routes = append(routes, a.scheduling()...)
 	routes = append(routes, a.quotas()...)
 	routes = append(routes, a.tags()...)
+	routes = append(routes, a.availability()...)
 	return routes
 }
 

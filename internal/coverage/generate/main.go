@@ -1,0 +1,105 @@
+// Command generate writes the tables of what of OpenStack's APIs is served: docs/api-coverage.md, and the short one
+// in README.md.
+//
+//	go run ./internal/coverage/generate [DIR]
+//
+// DIR is the repository's root, by default the working directory; make generate calls it. It builds each wire
+// package's routes without a service behind them, and calls none. It is the one package outside examples/ that
+// knows all wire packages.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/kintoun/kintoun/compute/nova"
+	"github.com/kintoun/kintoun/identity/keystone"
+	"github.com/kintoun/kintoun/image/glance"
+	"github.com/kintoun/kintoun/internal/coverage"
+	"github.com/kintoun/kintoun/internal/wire"
+	"github.com/kintoun/kintoun/lbaas/lbaasv1"
+	"github.com/kintoun/kintoun/network/neutron"
+)
+
+func main() {
+	root := "."
+	if len(os.Args) > 1 {
+		root = os.Args[1]
+	}
+	if err := write(root); err != nil {
+		fmt.Fprintln(os.Stderr, "generate:", err)
+		os.Exit(1)
+	}
+}
+
+func write(root string) error {
+	files, err := render(root)
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// render returns what the files have to hold, by their paths below the root.
+func render(root string) (map[string]string, error) {
+	reports, err := reports()
+	if err != nil {
+		return nil, err
+	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		return nil, err
+	}
+	short, err := coverage.Insert(string(readme), coverage.Table(reports))
+	if err != nil {
+		return nil, fmt.Errorf("README.md: %w", err)
+	}
+	return map[string]string{"README.md": short, "docs/api-coverage.md": coverage.Document(reports)}, nil
+}
+
+// groups stands for the security groups that compute's old calls show, so that they are served.
+type groups struct{ proxied }
+
+type proxied = nova.SecurityGroups // which has a method of its own name
+
+// served are the APIs in the order of the table, with their routes; those without any have no service yet.
+func served() []struct {
+	operations string
+	routes     []wire.Route
+} {
+	return []struct {
+		operations string
+		routes     []wire.Route
+	}{
+		{"identity", keystone.Routes(nil, nil)},
+		{"image", glance.Routes(nil, nil)},
+		{"compute", nova.Routes(nil, &nova.Options{SecurityGroups: groups{}})},
+		{"network", neutron.Routes(nil, nil)},
+		{"lbaasv1", lbaasv1.Routes(nil)},
+		{"load-balancer", nil},
+		{"block-storage", nil},
+		{"object-store", nil},
+	}
+}
+
+func reports() ([]*coverage.Report, error) {
+	var all []*coverage.Report
+	for _, s := range served() {
+		api, err := coverage.Load(s.operations)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, coverage.Compare(api, s.routes))
+	}
+	return all, nil
+}
