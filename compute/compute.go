@@ -104,6 +104,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 	s.actions = record.Define(store, "actions", actionSpec)
 	s.quotas = record.Define(store, "quotas", quotaSpec)
 	s.counters = record.Define(store, "counters", counterSpec)
+	store.UseClock(s.options.Now)
 	if err := store.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("compute's tables: %w", err)
 	}

@@ -90,6 +90,7 @@ func New(ctx context.Context, db *sql.DB, sealer Sealer, options *Options) (*Ser
 		cache:   newCache(o.CacheSize, o.CacheTTL, o.Now),
 		hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
+	store.UseClock(s.options.Now)
 	if err := store.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("identity tables: %w", err)
 	}

@@ -73,6 +73,7 @@ func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) 
 	s := &Service{contents: store, options: options.withDefaults(), records: records}
 	s.images = record.Define(records, "images", imageTable)
 	s.members = record.Define(records, "members", memberTable)
+	records.UseClock(s.options.Now)
 	if err := records.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("image records: %w", err)
 	}

@@ -66,6 +66,7 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 		return nil, err
 	}
 	s.define()
+	s.store.UseClock(s.options.Now)
 	return s, s.store.Migrate(ctx)
 }
 

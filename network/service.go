@@ -83,6 +83,7 @@ func New(ctx context.Context, db *sql.DB, options *Options) (*Service, error) {
 	}
 	s.store = store
 	s.define()
+	store.UseClock(s.options.Now)
 	if err := store.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("network tables: %w", err)
 	}

@@ -99,6 +99,12 @@ func run(t *testing.T, feed *memfeed.Feed, hooks []webhook.Hook, options *webhoo
 	<-done
 }
 
+// pass lets time pass, and what it brings about happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func one(filter event.Filter) []webhook.Hook {
 	return []webhook.Hook{{Name: "one", URL: "http://receiver.test/hook", Secret: secret, Filter: filter}}
 }
@@ -149,7 +155,7 @@ func TestFailuresAreRepeatedLaterEachTime(t *testing.T) {
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to}, func() {
 			feed.Add(server("a"))
 			feed.Add(server("b"))
-			time.Sleep(10 * time.Minute)
+			pass(10 * time.Minute)
 		})
 		require.Len(t, to.got, 6)
 		for i, bounds := range [][2]time.Duration{{500 * time.Millisecond, time.Second}, {time.Second, 2 * time.Second}, {2 * time.Second, 4 * time.Second}, {100 * time.Second, 100 * time.Second}} {
@@ -173,9 +179,9 @@ func TestAMessageThatCanNotBeTakenIsDroppedInTheEnd(t *testing.T) {
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to, GiveUpAfter: time.Hour}, func() {
 			feed.Add(server("poison"))
 			feed.Add(server("b"))
-			time.Sleep(59 * time.Minute)
+			pass(59 * time.Minute)
 			require.NotContains(t, to.types(), "compute.server.created b")
-			time.Sleep(7 * time.Minute)
+			pass(7 * time.Minute)
 			require.Contains(t, to.types(), "compute.server.created b")
 		})
 		require.Less(t, len(to.got), 40)
@@ -189,7 +195,7 @@ func TestAReceiverThatIsGoneIsLeftInPeace(t *testing.T) {
 		cursor := &webhook.MemoryCursor{}
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to, Cursor: cursor}, func() {
 			feed.Add(server("a"))
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			require.Len(t, to.got, 1)
 		})
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to, Cursor: cursor}, func() { synctest.Wait() })
@@ -215,7 +221,7 @@ func TestHooksDoNotWaitForEachOther(t *testing.T) {
 			feed.Add(server("b"))
 			synctest.Wait()
 			require.Len(t, to.got, 3)
-			time.Sleep(90 * time.Second)
+			pass(90 * time.Second)
 			require.Equal(t, 2, slow)
 		})
 	})
@@ -231,7 +237,7 @@ func TestWhatIsGoneIsSaid(t *testing.T) {
 		cursor := &webhook.MemoryCursor{}
 		require.NoError(t, cursor.Save(t.Context(), "one", event.Position{"compute": 1}))
 		var bodies []string
-		to := &receiver{answer: func(_ int, r *http.Request, m message) (*http.Response, error) {
+		to := &receiver{answer: func(_ int, r *http.Request, _ message) (*http.Response, error) {
 			body, err := r.GetBody()
 			if err == nil {
 				text, _ := io.ReadAll(body)
@@ -274,12 +280,12 @@ func TestFailingSourcesAndCursorsAreTriedAgain(t *testing.T) {
 		feed.Add(server("a"))
 		to, cursor := &receiver{}, &brokenCursor{}
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to, Cursor: cursor}, func() {
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			require.Equal(t, 3, cursor.loads)
 			feed.Fail(errors.New("disk on fire"))
-			time.Sleep(time.Second)
+			pass(time.Second)
 			feed.Fail(nil)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		})
 		require.Equal(t, "compute.server.created a", to.types()[0])
 		require.Less(t, cursor.loads, 8)

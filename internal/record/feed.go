@@ -67,7 +67,7 @@ func (tx *Tx) change(kind, id string, op Op, e Event) error {
 		op = Deleted
 	}
 	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, type, resource, project, status, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		kind, id, string(op), e.Type, e.ID, e.Project, e.Status, time.Now().UnixMicro())
+		kind, id, string(op), e.Type, e.ID, e.Project, e.Status, tx.store.now().UnixMicro())
 	return err
 }
 

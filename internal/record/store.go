@@ -38,6 +38,7 @@ type Store struct {
 	tables   []migrator
 
 	statements statements
+	now        func() time.Time // when changes are made
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -52,7 +53,7 @@ type migrator interface {
 
 // Open prepares the domain's part of db. Call [Define] for each kind of record and then [Store.Migrate].
 func Open(ctx context.Context, db *sql.DB, domain string) (*Store, error) {
-	s := &Store{db: db, domain: domain, changed: make(chan struct{})}
+	s := &Store{db: db, domain: domain, changed: make(chan struct{}), now: time.Now}
 	var version string
 	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
 		if err := db.QueryRowContext(ctx, "SELECT version()").Scan(&version); err != nil {
@@ -62,6 +63,9 @@ func Open(ctx context.Context, db *sql.DB, domain string) (*Store, error) {
 	}
 	return s, nil
 }
+
+// UseClock dates changes by another clock than the computer's. Call it before anything is written.
+func (s *Store) UseClock(now func() time.Time) { s.now = now }
 
 // Migrate creates or extends the domain's tables. It is safe to call again, and from several processes; where the
 // database has them already it costs one look.

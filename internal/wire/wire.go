@@ -98,6 +98,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(p)
 		}
 	}()
+	given := r
 	// Clients say /v2.0/networks/ and /v2.0/networks alike.
 	if len(r.URL.Path) > 1 && strings.HasSuffix(r.URL.Path, "/") {
 		r = r.Clone(r.Context())
@@ -106,13 +107,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.URL.Path = "/"
 		}
 	}
+	_, pattern := h.mux.Handler(r)
+	given.Pattern = pattern // for whoever measures requests from outside
 	if h.options.Before != nil {
 		if err := h.options.Before(w, r); err != nil {
 			h.fail(w, r, err)
 			return
 		}
 	}
-	if _, pattern := h.mux.Handler(r); pattern == "" {
+	if pattern == "" {
 		h.unknown(w, r)
 		return
 	}

@@ -98,3 +98,16 @@ func TestAnswers(t *testing.T) {
 	require.Equal(t, wire.Optional[string]{Set: true, Value: "n"}, got.Name)
 	require.True(t, got.Gate.Null)
 }
+
+func TestTheRouteIsToldToWhoeverServesTheHandler(t *testing.T) {
+	h := handler(&body{})
+	for path, pattern := range map[string]string{
+		"/things/7": "GET /things/{id}", "/things/7/": "GET /things/{id}", "/": "GET /{$}", "/nowhere": "", "/full/": "GET /full",
+	} {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.Pattern = "/" // of a mux in front
+		r.Header.Set("X-Auth-Token", "good")
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, pattern, r.Pattern, path)
+	}
+}
