@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAShopOpens(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	reader, writer := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, "127.0.0.1:0", writer)
+		_ = writer.CloseWithError(err)
+		ended <- err
+	}()
+	url, err := bufio.NewReader(reader).ReadString('\n')
+	require.NoError(t, err)
+	books, music := strings.TrimSpace(url)+"/books", strings.TrimSpace(url)+"/music"
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+
+	require.Contains(t, call(t, http.MethodGet, books, http.StatusNotFound)["error"], "shop books: not found")
+	address := call(t, http.MethodPost, books, http.StatusOK)["address"]
+	require.Contains(t, address, "10.0.0.")
+	require.NotEqual(t, address, call(t, http.MethodPost, music, http.StatusOK)["address"])
+	require.Contains(t, call(t, http.MethodPost, books, http.StatusConflict)["error"], "shop books: conflict")
+
+	servers := map[string]any{}
+	for range 2 {
+		server := call(t, http.MethodPost, books+"/servers", http.StatusOK)
+		require.Contains(t, server["device"], "tap")
+		servers[server["address"].(string)] = "ACTIVE"
+	}
+	require.Len(t, servers, 2)
+	want := map[string]any{"address": address, "status": "ACTIVE", "servers": servers}
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		require.Equal(t, want, call(t, http.MethodGet, books, http.StatusOK))
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Empty(t, call(t, http.MethodGet, music, http.StatusOK)["servers"])
+	call(t, http.MethodPost, strings.TrimSpace(url)+"/none/servers", http.StatusNotFound)
+
+	stop()
+	require.NoError(t, <-ended)
+}
+
+func call(t require.TestingT, method, url string, status int) map[string]any {
+	request, err := http.NewRequest(method, url, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	var body map[string]any
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&body))
+	require.Equal(t, status, response.StatusCode, "%v", body)
+	return body
+}
