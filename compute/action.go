@@ -53,7 +53,7 @@ func (s *Service) begin(tx *record.Tx, scope Scope, v *Server, name, event strin
 	if id == "" {
 		id = "req-" + uuid.NewString()
 	}
-	t := now()
+	t := s.now()
 	a := &Action{
 		RequestID: id, ServerID: v.ID, Name: name, ProjectID: scope.ProjectID, UserID: scope.UserID, StartedAt: t, UpdatedAt: t,
 		Event: Event{Name: event, Host: v.Host, StartedAt: t},
@@ -72,7 +72,7 @@ func (s *Service) finish(tx *record.Tx, v *Server, cause error) error {
 	}
 	for i := range open {
 		a := &open[i]
-		t := now()
+		t := s.now()
 		a.UpdatedAt, a.Event.FinishedAt, a.Event.Result, a.Event.Host = t, &t, "Success", v.Host
 		if cause != nil {
 			message, details := "Error", cause.Error()

@@ -135,6 +135,16 @@ func (a *Agent) enqueueAll(ctx context.Context) {
 	a.loop.Enqueue(ids...)
 }
 
+// Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
+// to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
+func (a *Agent) Beat(ctx context.Context, at time.Time) error {
+	err := a.service.beat(ctx, a.host, at)
+	if errors.Is(err, ErrNotFound) {
+		err = a.service.register(ctx, a.host, a.options.Resources)
+	}
+	return err
+}
+
 func (a *Agent) beat(ctx context.Context) {
 	ticker := time.NewTicker(a.options.Heartbeat)
 	defer ticker.Stop()
@@ -144,10 +154,7 @@ func (a *Agent) beat(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		err := a.service.beat(ctx, a.host)
-		if errors.Is(err, ErrNotFound) {
-			err = a.service.register(ctx, a.host, a.options.Resources)
-		}
+		err := a.Beat(ctx, a.service.now())
 		if err := errors.Join(err, a.service.tidy(ctx, a.host)); err != nil && ctx.Err() == nil {
 			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
 		}

@@ -33,7 +33,7 @@ var aggregateSpec = record.Spec[Aggregate]{
 
 // CreateAggregate adds an empty aggregate; zone may be nil.
 func (s *Service) CreateAggregate(ctx context.Context, name string, zone *string) (*Aggregate, error) {
-	a := &Aggregate{ID: uuid.NewString(), Name: name, Zone: zone, Metadata: map[string]string{}, CreatedAt: now()}
+	a := &Aggregate{ID: uuid.NewString(), Name: name, Zone: zone, Metadata: map[string]string{}, CreatedAt: s.now()}
 	err := s.store.Update(ctx, func(tx *record.Tx) (err error) {
 		if a.Number, err = s.next(tx, "aggregate"); err != nil {
 			return err
@@ -66,7 +66,7 @@ func (s *Service) ChangeAggregate(ctx context.Context, number string, change fun
 	err = s.store.Update(ctx, func(tx *record.Tx) error {
 		a, err = s.aggregates.Modify(tx, number, func(a *Aggregate) error {
 			found = true
-			t := now()
+			t := s.now()
 			a.UpdatedAt = &t
 			return change(a)
 		})

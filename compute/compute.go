@@ -59,6 +59,8 @@ type Options struct {
 	KeepDeleted time.Duration
 	// Quota is what a project may have unless its own quota says otherwise; [DefaultQuota] by default.
 	Quota *Quota
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
 }
 
 // Service is compute's control plane. Create it with [New].
@@ -118,6 +120,9 @@ func (o *Options) setDefaults() {
 	if o.DiskRatio <= 0 {
 		o.DiskRatio = 1
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.DownAfter <= 0 {
 		o.DownAfter = time.Minute
 	}
@@ -131,7 +136,7 @@ func (o *Options) setDefaults() {
 }
 
 // now has the precision that the database keeps.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func (s *Service) now() time.Time { return s.options.Now().UTC().Truncate(time.Microsecond) }
 
 // counter gives out small numbers, for the identifiers that OpenStack has as integers.
 type counter struct {

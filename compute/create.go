@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/fault"
@@ -221,7 +222,7 @@ func (s *Service) insertServers(ctx context.Context, scope Scope, p *plan) (serv
 			return err
 		}
 		for i := range count {
-			v := p.server(scope, i)
+			v := p.server(s.now(), scope, i)
 			v.ReservationID = reservation
 			if v.Number, err = s.next(tx, "server"); err != nil {
 				return err
@@ -252,22 +253,21 @@ func (s *Service) place(tx *record.Tx, scheduler *scheduler, v *Server) error {
 	host := scheduler.pick(v)
 	if host == "" {
 		v.VMState, v.TaskState, v.Running = Errored, "", false
-		v.fail(http.StatusInternalServerError, "No valid host was found. There are not enough hosts available.")
+		v.fail(s.now(), http.StatusInternalServerError, "No valid host was found. There are not enough hosts available.")
 		return nil
 	}
 	v.Host, v.TaskState = host, Networking
 	return s.claim(tx, host, &v.Flavor, 1)
 }
 
-func (p *plan) server(scope Scope, index int) Server {
-	t := now()
+func (p *plan) server(at time.Time, scope Scope, index int) Server {
 	v := Server{
 		ID: uuid.NewString(), Name: p.spec.Name, Description: p.spec.Description, Hostname: p.spec.Hostname,
 		ProjectID: scope.ProjectID, UserID: scope.UserID, VMState: Building, TaskState: Scheduling,
 		Flavor: *p.flavor, Image: p.image, Zone: p.spec.Zone, UserData: p.spec.UserData, AdminPassword: p.spec.AdminPassword,
 		Metadata: p.spec.Metadata, Tags: p.spec.Tags, LaunchIndex: index, GroupID: p.spec.Hints.GroupID,
 		AccessIPv4: p.spec.AccessIPv4, AccessIPv6: p.spec.AccessIPv6, DiskConfig: p.spec.DiskConfig,
-		Running: true, Boots: 1, CreatedAt: t, UpdatedAt: t,
+		Running: true, Boots: 1, CreatedAt: at, UpdatedAt: at,
 	}
 	if p.spec.MaxCount > 1 {
 		v.Name = fmt.Sprintf("%s-%d", p.spec.Name, index+1)

@@ -51,7 +51,7 @@ func (s *Service) CreateServerGroup(ctx context.Context, scope Scope, name strin
 	if maxPerHost != 0 && policy != AntiAffinity {
 		return nil, fault.Wrap(ErrInvalid, "Only anti-affinity policy supports rules.")
 	}
-	g := &ServerGroup{ID: uuid.NewString(), Name: name, ProjectID: scope.ProjectID, UserID: scope.UserID, Policy: policy, MaxPerHost: maxPerHost, CreatedAt: now()}
+	g := &ServerGroup{ID: uuid.NewString(), Name: name, ProjectID: scope.ProjectID, UserID: scope.UserID, Policy: policy, MaxPerHost: maxPerHost, CreatedAt: s.now()}
 	return g, s.store.Update(ctx, func(tx *record.Tx) error {
 		quota, err := s.quota(tx, scope.ProjectID)
 		if err != nil {

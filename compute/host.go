@@ -54,7 +54,7 @@ var hostSpec = record.Spec[Host]{
 
 // Up says whether the host was heard of lately.
 func (s *Service) Up(h *Host) bool {
-	return !h.ForcedDown && time.Since(h.LastSeen) < s.options.DownAfter
+	return !h.ForcedDown && s.now().Sub(h.LastSeen) < s.options.DownAfter
 }
 
 // Hosts lists the hosts in the order in which they came.
@@ -91,7 +91,7 @@ func (s *Service) ChangeHost(ctx context.Context, name string, change HostChange
 			if change.ForcedDown != nil {
 				h.ForcedDown = *change.ForcedDown
 			}
-			h.UpdatedAt = now()
+			h.UpdatedAt = s.now()
 			return nil
 		})
 		return err
@@ -121,7 +121,7 @@ func (s *Service) register(ctx context.Context, name string, r Resources) error 
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		t := now()
+		t := s.now()
 		if err == nil {
 			h.Resources, h.LastSeen, h.StartedAt = r, t, t
 			return s.hosts.Update(tx, h)
@@ -135,9 +135,9 @@ func (s *Service) register(ctx context.Context, name string, r Resources) error 
 }
 
 // beat says that the host is alive.
-func (s *Service) beat(ctx context.Context, name string) error {
+func (s *Service) beat(ctx context.Context, name string, at time.Time) error {
 	return s.store.Update(ctx, func(tx *record.Tx) error {
-		_, err := s.hosts.Modify(tx, name, func(h *Host) error { h.LastSeen = now(); return nil })
+		_, err := s.hosts.Modify(tx, name, func(h *Host) error { h.LastSeen = at; return nil })
 		return err
 	})
 }

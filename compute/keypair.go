@@ -103,7 +103,7 @@ func privateKeyBlock(private crypto.Signer) (*pem.Block, error) {
 func (s *Service) addKeypair(ctx context.Context, userID, name, line string, public ssh.PublicKey) (*Keypair, error) {
 	k := &Keypair{
 		Name: name, UserID: userID, Type: "ssh", PublicKey: line,
-		Fingerprint: ssh.FingerprintLegacyMD5(public), CreatedAt: now(),
+		Fingerprint: ssh.FingerprintLegacyMD5(public), CreatedAt: s.now(),
 	}
 	if name == "" || len(name) > 255 {
 		return nil, fault.Wrap(ErrInvalid, "Keypair data is invalid: Keypair name must be string and between 1 and 255 characters long")

@@ -184,7 +184,7 @@ func (s *Service) finishDelete(ctx context.Context, id string) error {
 		if err := s.finish(tx, v, nil); err != nil {
 			return err
 		}
-		t := now()
+		t := s.now()
 		v.VMState, v.TaskState, v.PowerState = Deleted, "", NoPowerState
 		v.UpdatedAt, v.TerminatedAt = t, &t
 		v.UserData, v.AdminPassword, v.Password = "", "", ""

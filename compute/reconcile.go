@@ -232,7 +232,7 @@ func (s *Service) report(ctx context.Context, was *Server, fn func(tx *record.Tx
 		if err := fn(tx, v); err != nil {
 			return err
 		}
-		v.UpdatedAt = now()
+		v.UpdatedAt = s.now()
 		return s.servers.Update(tx, v)
 	})
 	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
@@ -250,7 +250,7 @@ func (s *Service) done(ctx context.Context, was *Server) error {
 			v.VMState, v.PowerState = Active, PowerRunning
 		}
 		if v.LaunchedAt == nil {
-			t := now()
+			t := s.now()
 			v.LaunchedAt = &t
 		}
 		return s.finish(tx, v, nil)
@@ -270,7 +270,7 @@ func (s *Service) gaveUp(ctx context.Context, was *Server, cause error) error {
 			v.VMState = Errored
 		}
 		v.TaskState = ""
-		v.fail(500, "%s", firstLine(cause))
+		v.fail(s.now(), 500, "%s", firstLine(cause))
 		v.Fault.Details = cause.Error()
 		return s.finish(tx, v, cause)
 	})

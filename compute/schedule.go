@@ -2,7 +2,6 @@ package compute
 
 import (
 	"slices"
-	"time"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
@@ -123,7 +122,7 @@ func (c *scheduler) pick(v *Server) string {
 
 func (c *scheduler) fits(h *Host, f *Flavor) bool {
 	used := h.Used
-	return !h.Disabled && !h.ForcedDown && time.Since(h.LastSeen) < c.options.DownAfter &&
+	return !h.Disabled && !h.ForcedDown && c.options.Now().Sub(h.LastSeen) < c.options.DownAfter &&
 		(c.want.Host == "" || c.want.Host == h.Name) &&
 		(c.want.Zone == "" || c.want.Zone == c.zones[h.Name]) &&
 		(c.with == nil || c.with[h.Name]) && !c.apart[h.Name] &&

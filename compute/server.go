@@ -169,8 +169,8 @@ func (v *Server) power(state driver.State) {
 	}
 }
 
-func (v *Server) fail(code int, format string, args ...any) {
-	v.Fault = &Fault{Code: code, Message: fmt.Sprintf(format, args...), Created: now()}
+func (v *Server) fail(at time.Time, code int, format string, args ...any) {
+	v.Fault = &Fault{Code: code, Message: fmt.Sprintf(format, args...), Created: at}
 }
 
 const serversKind = "servers"
@@ -237,7 +237,7 @@ func (s *Service) modify(ctx context.Context, scope Scope, id string, fn func(tx
 		if err := fn(tx, v); err != nil {
 			return err
 		}
-		v.UpdatedAt = now()
+		v.UpdatedAt = s.now()
 		return s.servers.Update(tx, v)
 	})
 	if err != nil {

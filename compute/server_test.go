@@ -2,7 +2,6 @@ package compute_test
 
 import (
 	"errors"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/compute/internal/computetest"
 	"github.com/kintoun/kintoun/compute/memcompute"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/stretchr/testify/require"
 )
 
@@ -127,17 +127,10 @@ func stateOn(t testing.TB, host *memcompute.Host, id string) driver.State {
 func TestBuildThatFailsIsInErrorAndCanBeDeleted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCloud(t, nil)
-		tries := 0
-		fail := func(call, _ string) error {
-			if call == "apply" {
-				tries++
-				return errors.New("no memory left")
-			}
-			return nil
-		}
-		c.run(t, "host1", memcompute.NewHost(), &memcompute.Options{Fail: fail}, nil)
+		faults := inject.New(1, inject.Fault{Step: "server apply", Err: errors.New("no memory left")})
+		c.run(t, "host1", memcompute.NewHost(), &memcompute.Options{Faults: faults}, nil)
 		v := c.await(t, c.create(t, compute.ServerSpec{}).ID, "ERROR")
-		require.Equal(t, 3, tries)
+		require.Len(t, faults.Strikes(), 3)
 		require.Equal(t, 500, v.Fault.Code)
 		require.Contains(t, v.Fault.Message, "no memory left")
 		actions, err := c.Actions(t.Context(), red, v.ID, compute.ActionFilter{})
@@ -179,25 +172,18 @@ func TestAgentAdoptsAfterARestart(t *testing.T) {
 		require.NoError(t, c.Delete(t.Context(), red, doomed.ID))
 		leftover := driver.Server{ID: "leftover", Name: "x", VCPUs: 1, MemoryMiB: 1, Running: true}
 		require.NoError(t, memcompute.New(host, nil).Apply(t.Context(), leftover))
-		var mu sync.Mutex
-		var calls []string
-		count := func(call, id string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if call == "apply" || call == "remove" {
-				calls = append(calls, call+" "+id)
-			}
-			return nil
-		}
-		c.run(t, "host1", host, &memcompute.Options{Fail: count}, nil)
+		noticed := inject.New(1, inject.Fault{Step: "server *", Delay: time.Nanosecond})
+		c.run(t, "host1", host, &memcompute.Options{Faults: noticed}, nil)
 		c.await(t, ended.ID, "SHUTOFF")
 		c.gone(t, doomed.ID)
 		synctest.Wait()
-		mu.Lock()
-		defer mu.Unlock()
-		require.Contains(t, calls, "remove leftover")
-		require.NotContains(t, calls, "apply "+kept.ID, "what runs is not touched")
-		require.NotContains(t, calls, "apply "+ended.ID, "what ended stays so")
+		var calls []string
+		for _, strike := range noticed.Strikes() {
+			calls = append(calls, strike.Step.Name+" "+strike.Step.ID)
+		}
+		require.Contains(t, calls, "server remove leftover")
+		require.NotContains(t, calls, "server apply "+kept.ID, "what runs is not touched")
+		require.NotContains(t, calls, "server apply "+ended.ID, "what ended stays so")
 		require.Equal(t, driver.Running, stateOn(t, host, kept.ID))
 	})
 }

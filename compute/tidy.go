@@ -19,7 +19,7 @@ const tidyBatch = 100
 func (s *Service) tidy(ctx context.Context, host string) error {
 	tx := s.store.Read(ctx)
 	abandoned, err := s.servers.List(tx, record.Query{Where: []record.Condition{
-		record.Eq("host", host), record.Eq("task", string(Networking)), record.Lt("created", time.Now().Add(-abandonedAfter).UnixMicro()),
+		record.Eq("host", host), record.Eq("task", string(Networking)), record.Lt("created", s.now().Add(-abandonedAfter).UnixMicro()),
 	}, Limit: tidyBatch})
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (s *Service) tidy(ctx context.Context, host string) error {
 		}
 	}
 	old, err := s.servers.List(tx, record.Query{Where: []record.Condition{
-		record.Eq("deleted", true), record.Lt("terminated", time.Now().Add(-s.options.KeepDeleted).UnixMicro()),
+		record.Eq("deleted", true), record.Lt("terminated", s.now().Add(-s.options.KeepDeleted).UnixMicro()),
 	}, Limit: tidyBatch})
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func (s *Service) ServerUsages(ctx context.Context, projectID string, start, sto
 		if from.Before(start) {
 			from = start
 		}
-		if t := now(); t.Before(to) { // reports are asked for until the end of today
+		if t := s.now(); t.Before(to) { // reports are asked for until the end of today
 			to = t
 		}
 		if v.TerminatedAt != nil && v.TerminatedAt.Before(to) {

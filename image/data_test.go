@@ -13,7 +13,7 @@ import (
 
 	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/filestore"
-	"github.com/kintoun/kintoun/image/memstore"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 )
@@ -24,12 +24,12 @@ func TestUploadsThatFailLeaveNothing(t *testing.T) {
 	boom := errors.New("boom")
 	qcow2 := image.Spec{DiskFormat: "qcow2", ContainerFormat: "bare"}
 	for _, c := range []struct {
-		name   string
-		spec   image.Spec
-		r      io.Reader
-		size   int64
-		faults memstore.Faults
-		kind   error
+		name  string
+		spec  image.Spec
+		r     io.Reader
+		size  int64
+		fault error
+		kind  error
 	}{
 		{name: "cut", spec: raw(""), r: io.MultiReader(strings.NewReader("xx"), iotest.ErrReader(boom)), size: -1, kind: boom},
 		{name: "shorter than announced", spec: raw(""), r: strings.NewReader("xx"), size: 3, kind: io.ErrUnexpectedEOF},
@@ -38,13 +38,15 @@ func TestUploadsThatFailLeaveNothing(t *testing.T) {
 		{name: "too large", spec: raw(""), r: strings.NewReader(strings.Repeat("x", 1001)), size: -1, kind: image.ErrTooLarge},
 		{name: "not a qcow2", spec: qcow2, r: strings.NewReader("x"), size: -1, kind: image.ErrFormat},
 		{name: "not raw", spec: raw(""), r: strings.NewReader("QFI\xfb"), size: -1, kind: image.ErrFormat},
-		{name: "no room", spec: raw(""), r: strings.NewReader("xx"), size: -1, faults: memstore.Faults{Capacity: 1, Full: full}, kind: image.ErrTooLarge},
-		{name: "a store that fails", spec: raw(""), r: strings.NewReader("xx"), size: -1, faults: memstore.Faults{Put: boom}, kind: boom},
+		{name: "no room", spec: raw(""), r: strings.NewReader("xx"), size: -1, fault: full, kind: image.ErrTooLarge},
+		{name: "a store that fails", spec: raw(""), r: strings.NewReader("xx"), size: -1, fault: boom, kind: boom},
 	} {
 		img := w.create(alice, c.spec)
-		w.store.Inject(c.faults)
+		if c.fault != nil {
+			w.faults.Add(inject.Fault{Step: "image put", Err: c.fault})
+		}
 		_, err := w.Upload(t.Context(), alice, img.ID, c.r, c.size)
-		w.store.Inject(memstore.Faults{})
+		w.faults.Clear()
 		require.ErrorIs(t, err, c.kind, c.name)
 		got, err := w.Get(t.Context(), alice, img.ID)
 		require.NoError(t, err)
@@ -174,7 +176,7 @@ func TestContentsThatAreLost(t *testing.T) {
 	_, _, err := w.Open(t.Context(), alice, img.ID)
 	require.ErrorContains(t, err, "missing in the store")
 	require.NotErrorIs(t, err, image.ErrNotFound)
-	w.store.Inject(memstore.Faults{Remove: errors.New("boom")})
+	w.faults.Add(inject.Fault{Step: "image remove", Err: errors.New("boom")})
 	require.NoError(t, w.Delete(t.Context(), alice, img.ID), "the content is left to the next start")
 }
 

@@ -18,7 +18,7 @@ func Example() {
 		return
 	}
 	defer func() { _ = db.Close() }()
-	images, err := image.New(ctx, db, memstore.New(), nil)
+	images, err := image.New(ctx, db, memstore.New(nil), nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/memstore"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -30,10 +31,11 @@ var (
 )
 
 type world struct {
-	t     testing.TB
-	db    *sql.DB
-	store *memstore.Store
-	now   time.Time
+	t      testing.TB
+	db     *sql.DB
+	store  *memstore.Store
+	faults *inject.Set
+	now    time.Time
 	*image.Service
 }
 
@@ -42,7 +44,8 @@ func newWorld(t testing.TB, options *image.Options) *world {
 	db, err := sqlitedb.Memory(context.Background())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	w := &world{t: t, db: db, store: memstore.New(), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	faults := inject.New(1)
+	w := &world{t: t, db: db, faults: faults, store: memstore.New(&memstore.Options{Faults: faults}), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	w.restart(options)
 	return w
 }

@@ -76,7 +76,7 @@ type sighting struct {
 func NewAgent(service *Service, host string, balancers driver.Balancers, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, id: agentID(host), balancers: balancers, options: options.withDefaults(),
-		running: map[string]*sighting{}, plugged: map[string]string{},
+		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(),
 	}
 	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: a.failed})
 	return a
@@ -84,7 +84,6 @@ func NewAgent(service *Service, host string, balancers driver.Balancers, options
 
 // Run works until ctx ends. The balancers go on without it.
 func (a *Agent) Run(ctx context.Context) {
-	a.started = time.Now().UTC()
 	a.beat(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
@@ -108,8 +107,14 @@ func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
 	}
 }
 
+// Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
+// to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
+func (a *Agent) Beat(ctx context.Context, at time.Time) error {
+	return a.service.heartbeat(ctx, a.host, a.started, at)
+}
+
 func (a *Agent) beat(ctx context.Context) {
-	err := a.service.heartbeat(ctx, a.host, a.started)
+	err := a.Beat(ctx, a.service.now())
 	if err == nil {
 		err = a.service.reschedule(ctx)
 	}

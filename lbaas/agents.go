@@ -37,8 +37,7 @@ func agentID(host string) string {
 }
 
 // heartbeat says that the host's agent lives.
-func (s *Service) heartbeat(ctx context.Context, host string, started time.Time) error {
-	now := time.Now().UTC()
+func (s *Service) heartbeat(ctx context.Context, host string, started, now time.Time) error {
 	return s.store.Update(ctx, func(tx *record.Tx) error {
 		_, err := s.agents.Modify(tx, agentID(host), func(a *agentRecord) error {
 			a.StartedAt, a.HeartbeatAt = started, now
@@ -53,8 +52,10 @@ func (s *Service) heartbeat(ctx context.Context, host string, started time.Time)
 	})
 }
 
+func (s *Service) now() time.Time { return s.options.Now().UTC() }
+
 func (s *Service) alive(a *agentRecord) bool {
-	return time.Since(a.HeartbeatAt) < s.options.AgentDownTime
+	return s.now().Sub(a.HeartbeatAt) < s.options.AgentDownTime
 }
 
 // Agents lists the agents.

@@ -27,6 +27,8 @@ type Options struct {
 	Quota func(ctx context.Context, projectID string) (Quota, error)
 	// AgentDownTime is how long an agent may be silent before it is taken to be dead; by default 75 seconds.
 	AgentDownTime time.Duration
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
 }
 
 // Service keeps pools, members, monitors and virtual addresses. Create it with [New].
@@ -52,6 +54,9 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 	}
 	if s.options.Quota == nil {
 		s.options.Quota = func(context.Context, string) (Quota, error) { return DefaultQuota(), nil }
+	}
+	if s.options.Now == nil {
+		s.options.Now = time.Now
 	}
 	if s.options.AgentDownTime <= 0 {
 		s.options.AgentDownTime = 75 * time.Second

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/lbaas"
 	"github.com/kintoun/kintoun/lbaas/driver"
@@ -112,14 +113,14 @@ func awaitBalancers(t testing.TB, d driver.Balancers, ids ...string) {
 
 func TestAFailureIsReportedWithItsReasonAndHealed(t *testing.T) {
 	c := newCloud(t, nil)
-	d := memlb.New(nil)
-	d.Inject(memlb.Fault{Call: "Apply", Err: errors.New("no space left on device")})
+	faults := inject.New(1, inject.Fault{Step: "balancer apply", Err: errors.New("no space left on device")})
+	d := memlb.New(&memlb.Options{Faults: faults})
 	c.run(t, "one", d)
 	pool := c.pool(t)
 	vip := c.vip(t, pool.ID)
 	vip = c.await(t, vip.ID, lbaas.Failed)
 	require.Contains(t, vip.StatusDescription, "no space left on device")
-	d.Heal()
+	faults.Clear()
 	vip = c.await(t, vip.ID, lbaas.Active)
 	require.Empty(t, vip.StatusDescription)
 	got, err := c.service.Pool(t.Context(), red, pool.ID)
@@ -129,8 +130,7 @@ func TestAFailureIsReportedWithItsReasonAndHealed(t *testing.T) {
 
 func TestATransientFailureIsNobodysBusiness(t *testing.T) {
 	c := newCloud(t, nil)
-	d := memlb.New(nil)
-	d.Inject(memlb.Fault{Call: "Apply", Times: 1, Err: errors.New("not yet")})
+	d := memlb.New(&memlb.Options{Faults: inject.New(1, inject.Fault{Step: "balancer apply", Times: 1, Err: errors.New("not yet")})})
 	c.run(t, "one", d)
 	vip := c.vip(t, c.pool(t).ID)
 	require.Eventually(t, func() bool {

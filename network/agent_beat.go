@@ -45,7 +45,20 @@ func (a *Agent) register(ctx context.Context) error {
 	return a.service.store.Update(ctx, func(tx *record.Tx) error { return tx.Announce(changedTunnels, a.host) })
 }
 
-// beat tells the service that the agents are alive, and looks after what dead ones left.
+// Beat tells the service that the host's agents are alive, as of the given time. [Agent.Run] does it all the time; a
+// program whose clock is about to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
+func (a *Agent) Beat(ctx context.Context, at time.Time) error {
+	a.mu.Lock()
+	ids := a.ids
+	a.mu.Unlock()
+	err := a.service.Heartbeat(ctx, at, ids...)
+	if errors.Is(err, ErrNotFound) { // an operator deleted one that still runs
+		err = a.register(ctx)
+	}
+	return err
+}
+
+// beat keeps telling that the agents are alive, and looks after what dead ones left.
 func (a *Agent) beat(ctx context.Context) {
 	ticker := time.NewTicker(a.options.ReportInterval)
 	defer ticker.Stop()
@@ -55,13 +68,7 @@ func (a *Agent) beat(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		a.mu.Lock()
-		ids := a.ids
-		a.mu.Unlock()
-		err := a.service.Heartbeat(ctx, ids...)
-		if errors.Is(err, ErrNotFound) { // an operator deleted one that still runs
-			err = a.register(ctx)
-		}
+		err := a.Beat(ctx, a.service.now())
 		if err == nil {
 			err = a.service.MoveFromDead(ctx)
 		}

@@ -99,7 +99,7 @@ var agentAttributes = map[string]attribute{
 func (s *Service) Register(ctx context.Context, a AgentInfo) (*AgentInfo, error) {
 	var known *AgentInfo
 	err := s.update(ctx, func(tx *record.Tx) error {
-		now := time.Now().UTC()
+		now := s.now()
 		id, err := s.store.Holder(tx, "agent/"+a.Type, a.Host)
 		if err != nil {
 			return err
@@ -125,14 +125,14 @@ func (s *Service) Register(ctx context.Context, a AgentInfo) (*AgentInfo, error)
 	return known, s.scheduleUnhosted(ctx)
 }
 
-// Heartbeat says that the agents are alive. One that was deleted is [ErrNotFound]: it registers again.
-func (s *Service) Heartbeat(ctx context.Context, ids ...string) error {
+// Heartbeat says that the agents are alive, as of the given time. One that was deleted is [ErrNotFound]: it registers again.
+func (s *Service) Heartbeat(ctx context.Context, at time.Time, ids ...string) error {
 	revived := false
 	err := s.update(ctx, func(tx *record.Tx) error {
 		for _, id := range ids {
 			if _, err := s.agents.Modify(tx, id, func(a *AgentInfo) error {
 				revived = revived || !s.alive(a)
-				a.HeartbeatAt = time.Now().UTC()
+				a.HeartbeatAt = at
 				return nil
 			}); err != nil {
 				return err
@@ -147,7 +147,7 @@ func (s *Service) Heartbeat(ctx context.Context, ids ...string) error {
 }
 
 func (s *Service) alive(a *AgentInfo) bool {
-	return time.Since(a.HeartbeatAt) < s.options.AgentDownAfter
+	return s.now().Sub(a.HeartbeatAt) < s.options.AgentDownAfter
 }
 
 // Agents lists agents, for admins.
@@ -168,7 +168,7 @@ func (s *Service) Agents(ctx context.Context, scope Scope, q Query) ([]AgentInfo
 		if err != nil {
 			return nil, invalid("'%s' is not a value of alive", alive[0])
 		}
-		c := record.Ge("heartbeat", time.Now().UTC().Add(-s.options.AgentDownAfter).Format(sortableTime))
+		c := record.Ge("heartbeat", s.now().Add(-s.options.AgentDownAfter).Format(sortableTime))
 		if !want {
 			c = record.Not(c)
 		}

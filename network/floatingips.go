@@ -191,7 +191,7 @@ func (s *Service) disassociate(tx *record.Tx, f *FloatingIP) error {
 		}
 	}
 	f.PortID, f.FixedAddress, f.RouterID, f.Status = "", netip.Addr{}, "", StatusDown
-	f.touch()
+	f.touch(s.now())
 	return s.floating.Update(tx, f)
 }
 
@@ -203,7 +203,7 @@ func (s *Service) UpdateFloatingIP(ctx context.Context, scope Scope, id string, 
 		if err != nil {
 			return err
 		}
-		f.update(nil, spec.Description)
+		f.update(s.now(), nil, spec.Description)
 		changed = f
 		switch {
 		case given(spec.PortID):

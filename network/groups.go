@@ -96,7 +96,7 @@ func (s *Service) UpdateSecurityGroup(ctx context.Context, scope Scope, id strin
 		if spec.Name != nil && *spec.Name != g.Name && (g.Name == defaultGroup || *spec.Name == defaultGroup) {
 			return refuse(ErrConflict, "SecurityGroupCannotUpdateDefault", "Updating default security group not allowed.")
 		}
-		g.update(spec.Name, spec.Description)
+		g.update(s.now(), spec.Name, spec.Description)
 		if err := s.groups.Update(tx, g); err != nil {
 			return err
 		}

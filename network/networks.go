@@ -185,7 +185,7 @@ func (s *Service) UpdateNetwork(ctx context.Context, scope Scope, id string, spe
 			return err
 		}
 		before := *n
-		n.update(spec.Name, spec.Description)
+		n.update(s.now(), spec.Name, spec.Description)
 		if err := s.changeNetwork(n, &spec); err != nil {
 			return err
 		}

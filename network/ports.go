@@ -240,7 +240,7 @@ func (s *Service) UpdatePort(ctx context.Context, scope Scope, id string, spec P
 
 func (s *Service) changePort(tx *record.Tx, p *Port, spec PortSpec) error {
 	before := *p
-	p.update(spec.Name, spec.Description)
+	p.update(s.now(), spec.Name, spec.Description)
 	if spec.MAC != nil && *spec.MAC != "" {
 		if err := s.chooseMAC(tx, p, spec.MAC); err != nil {
 			return err

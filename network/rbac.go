@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -62,13 +63,13 @@ func (s *Service) CreateRBACPolicy(ctx context.Context, scope Scope, p RBACPolic
 		if err := s.policies.Insert(tx, made); err != nil {
 			return err
 		}
-		n.share(p.Action, p.Target, true)
+		n.share(s.now(), p.Action, p.Target, true)
 		return s.networks.Update(tx, n)
 	})
 	return made, err
 }
 
-func (n *Network) share(action, target string, on bool) {
+func (n *Network) share(at time.Time, action, target string, on bool) {
 	switch {
 	case action == actionExternal && target == everyone:
 		n.External = on
@@ -79,7 +80,7 @@ func (n *Network) share(action, target string, on bool) {
 	case action == actionShared:
 		n.SharedWith = slices.DeleteFunc(n.SharedWith, func(p string) bool { return p == target })
 	}
-	n.touch()
+	n.touch(at)
 }
 
 // DeleteRBACPolicy stops sharing. A project that has ports there is in the way.
@@ -108,7 +109,7 @@ func (s *Service) DeleteRBACPolicy(ctx context.Context, scope Scope, id string) 
 				return err
 			}
 		}
-		n.share(p.Action, p.Target, false)
+		n.share(s.now(), p.Action, p.Target, false)
 		if err := s.networks.Update(tx, n); err != nil {
 			return err
 		}
@@ -138,13 +139,13 @@ func (s *Service) UpdateRBACPolicy(ctx context.Context, scope Scope, id, target 
 		if err != nil {
 			return err
 		}
-		n.share(p.Action, p.Target, false)
-		n.share(p.Action, target, true)
+		n.share(s.now(), p.Action, p.Target, false)
+		n.share(s.now(), p.Action, target, true)
 		if err := s.networks.Update(tx, n); err != nil {
 			return err
 		}
 		p.Target = target
-		p.touch()
+		p.touch(s.now())
 		changed = p
 		return s.policies.Update(tx, p)
 	})

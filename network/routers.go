@@ -80,7 +80,7 @@ func (s *Service) UpdateRouter(ctx context.Context, scope Scope, id string, spec
 		if err != nil {
 			return err
 		}
-		r.update(spec.Name, spec.Description)
+		r.update(s.now(), spec.Name, spec.Description)
 		if err := s.changeRouter(tx, scope, r, &spec); err != nil {
 			return err
 		}

@@ -131,7 +131,7 @@ func (s *Service) newRule(tx *record.Tx, scope Scope, spec SecurityGroupRuleSpec
 
 // groupChanged notes that a group's rules are others now.
 func (s *Service) groupChanged(tx *record.Tx, id string) error {
-	_, err := s.groups.Modify(tx, id, func(g *SecurityGroup) error { g.touch(); return nil })
+	_, err := s.groups.Modify(tx, id, func(g *SecurityGroup) error { g.touch(s.now()); return nil })
 	return err
 }
 

@@ -257,7 +257,7 @@ func (s *Service) placeDHCPPort(tx *record.Tx, p *Port, device, host string, sub
 	if before.DeviceID == device && before.HostID == host && slices.Equal(before.FixedIPs, p.FixedIPs) {
 		return nil
 	}
-	p.touch()
+	p.touch(s.now())
 	if err := p.change(&PortSpec{DeviceID: &device, HostID: &host}); err != nil {
 		return err
 	}

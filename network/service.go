@@ -31,6 +31,8 @@ type Options struct {
 	Zone string
 	// DHCPDomain is the domain that DHCP servers name; "openstacklocal" by default.
 	DHCPDomain string
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
 }
 
 // Service records what is wanted. Create it with [New].
@@ -112,26 +114,31 @@ func (o *Options) fill() {
 	if o.DHCPDomain == "" {
 		o.DHCPDomain = "openstacklocal"
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 }
 
 // Zone is the availability zone that agents are in.
 func (s *Service) Zone() string { return s.options.Zone }
 
+func (s *Service) now() time.Time { return s.options.Now().UTC().Truncate(time.Microsecond) }
+
 func (s *Service) newMeta(projectID string, name, description *string) Meta {
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	now := s.now()
 	m := Meta{ID: uuid.NewString(), ProjectID: projectID, Tags: []string{}, CreatedAt: now, UpdatedAt: now}
 	set(&m.Name, name)
 	set(&m.Description, description)
 	return m
 }
 
-func (m *Meta) update(name, description *string) {
+func (m *Meta) update(at time.Time, name, description *string) {
 	set(&m.Name, name)
 	set(&m.Description, description)
-	m.touch()
+	m.touch(at)
 }
 
-func (m *Meta) touch() { m.UpdatedAt = time.Now().UTC().Truncate(time.Microsecond) }
+func (m *Meta) touch(at time.Time) { m.UpdatedAt = at }
 
 // set assigns a value that was given.
 func set[T any](target, value *T) {

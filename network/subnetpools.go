@@ -113,7 +113,7 @@ func (s *Service) UpdateSubnetPool(ctx context.Context, scope Scope, id string, 
 		if !scope.owns(&p.Meta) {
 			return forbidden("update_subnetpool")
 		}
-		p.update(spec.Name, spec.Description)
+		p.update(s.now(), spec.Name, spec.Description)
 		if err := p.change(scope, &spec); err != nil {
 			return err
 		}

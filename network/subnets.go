@@ -204,7 +204,7 @@ func (s *Service) UpdateSubnet(ctx context.Context, scope Scope, id string, spec
 		if err := s.mayMoveGateway(tx, n, spec.Gateway); err != nil {
 			return err
 		}
-		n.update(spec.Name, spec.Description)
+		n.update(s.now(), spec.Name, spec.Description)
 		if err := n.change(&spec); err != nil {
 			return err
 		}

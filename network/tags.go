@@ -51,7 +51,7 @@ func (s *Service) SetTags(ctx context.Context, scope Scope, kind, id string, cha
 			return err
 		}
 		meta.Tags = append([]string{}, tags...)
-		meta.touch()
+		meta.touch(s.now())
 		result = meta.Tags
 		return save()
 	})

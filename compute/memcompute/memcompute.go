@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/compute/driver"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/internal/fault"
 )
 
@@ -32,8 +33,10 @@ const firstPID = 1 << 22
 
 // Options says what goes wrong and how long things take.
 type Options struct {
-	// Fail is asked before every call ("apply", "remove", "list", "console") and fails it with its error; nil lets all pass.
-	Fail func(call, id string) error
+	// Faults are what goes wrong on the host of that name, in the steps "server apply", "server remove", "server list" and
+	// "server console", see package inject; nil is nothing.
+	Faults *inject.Set
+	Host   string
 	// Delay is how long a start, stop or reboot takes.
 	Delay time.Duration
 	// Console is what a server prints when it boots. Default: a line with its name.
@@ -84,14 +87,11 @@ func New(host *Host, o *Options) *Driver {
 }
 
 // begin is what every call does first.
-func (d *Driver) begin(ctx context.Context, call, id string) error {
-	if err := ctx.Err(); err != nil {
+func (d *Driver) begin(ctx context.Context, call, id, name string) error {
+	if err := d.o.Faults.Meet(ctx, inject.Step{Name: "server " + call, ID: id, ResourceName: name, Host: d.o.Host}); err != nil {
 		return fmt.Errorf("memcompute: %s server %s: %w", call, id, err)
 	}
-	if d.o.Fail == nil {
-		return nil
-	}
-	return d.o.Fail(call, id)
+	return nil
 }
 
 // wait lets a start, stop or reboot take its time.
@@ -107,6 +107,15 @@ func (d *Driver) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (h *Host) nameOf(id string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.servers[id]; s != nil {
+		return s.want.Name
+	}
+	return ""
 }
 
 func validate(want driver.Server) error {
@@ -125,7 +134,7 @@ func validate(want driver.Server) error {
 
 // Apply makes the server exist and run, or not, as want says. An image whose path ends in "-missing" does not exist.
 func (d *Driver) Apply(ctx context.Context, want driver.Server) error {
-	if err := d.begin(ctx, "apply", want.ID); err != nil {
+	if err := d.begin(ctx, "apply", want.ID, want.Name); err != nil {
 		return err
 	}
 	if err := validate(want); err != nil {
@@ -170,7 +179,7 @@ func (h *Host) matches(want driver.Server) bool {
 
 // Remove ends the server.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	if err := d.begin(ctx, "remove", id); err != nil {
+	if err := d.begin(ctx, "remove", id, d.host.nameOf(id)); err != nil {
 		return err
 	}
 	d.host.mu.Lock()
@@ -181,7 +190,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 
 // List says what exists, in the order of identifiers.
 func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
-	if err := d.begin(ctx, "list", ""); err != nil {
+	if err := d.begin(ctx, "list", "", ""); err != nil {
 		return nil, err
 	}
 	d.host.mu.Lock()
@@ -195,7 +204,7 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 
 // ConsoleLog returns the last lines of what the server printed, all of it when lines is 0.
 func (d *Driver) ConsoleLog(ctx context.Context, id string, lines int) ([]byte, error) {
-	if err := d.begin(ctx, "console", id); err != nil {
+	if err := d.begin(ctx, "console", id, d.host.nameOf(id)); err != nil {
 		return nil, err
 	}
 	d.host.mu.Lock()

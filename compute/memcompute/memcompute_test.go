@@ -11,6 +11,7 @@ import (
 	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/compute/drivertest"
 	"github.com/kintoun/kintoun/compute/memcompute"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -37,12 +38,7 @@ func TestConformance(t *testing.T) {
 func TestFaultsAreInjected(t *testing.T) {
 	host := memcompute.NewHost()
 	broken := errors.New("the disk is full")
-	d := memcompute.New(host, &memcompute.Options{Fail: func(call, _ string) error {
-		if call == "apply" {
-			return broken
-		}
-		return nil
-	}})
+	d := memcompute.New(host, &memcompute.Options{Faults: inject.New(1, inject.Fault{Step: "server apply", Err: broken})})
 	require.ErrorIs(t, d.Apply(t.Context(), server(uuid.NewString())), broken)
 	all, err := d.List(t.Context())
 	require.NoError(t, err)

@@ -25,6 +25,9 @@ type Options struct {
 	SecurityGroups SecurityGroups
 	// MaxLimit is how many entries a list shows at most; 1000 by default.
 	MaxLimit int
+	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
+	// its kind or of its method HTTPStatus() int. It may set the answer's headers. Nil lets all pass.
+	Before func(w http.ResponseWriter, r *http.Request) error
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
 }
@@ -50,7 +53,7 @@ type operation struct {
 // Handler serves the API.
 func Handler(service *compute.Service, auth identity.Authenticator, options *Options) http.Handler {
 	a := newAPI(service, options)
-	inner := wire.NewHandler(a.routes(), dialect{}, wire.Options{Auth: auth, AuthURL: a.options.AuthURL, Log: a.options.Log})
+	inner := wire.NewHandler(a.routes(), dialect{}, wire.Options{Auth: auth, AuthURL: a.options.AuthURL, Before: a.options.Before, Log: a.options.Log})
 	return a.negotiate(inner)
 }
 

@@ -23,6 +23,9 @@ type Options struct {
 	// PublicURL is where clients find the API, without /v3: "https://cloud.example:5000". Empty takes it from each
 	// request's Host.
 	PublicURL string
+	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
+	// its kind or of its method HTTPStatus() int. It may set the answer's headers. Nil lets all pass.
+	Before func(w http.ResponseWriter, r *http.Request) error
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
 }
@@ -30,7 +33,7 @@ type Options struct {
 // Handler serves the API.
 func Handler(service *identity.Service, options *Options) http.Handler {
 	h := newHandler(service, options)
-	served := wire.NewHandler(h.routes(), dialect{h}, wire.Options{Auth: service, Log: h.log})
+	served := wire.NewHandler(h.routes(), dialect{h}, wire.Options{Auth: service, Before: h.before, Log: h.log})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "X-Auth-Token")
 		served.ServeHTTP(w, r)
@@ -45,13 +48,14 @@ func Routes(service *identity.Service, options *Options) []wire.Route {
 type handler struct {
 	service *identity.Service
 	public  string
+	before  func(http.ResponseWriter, *http.Request) error
 	log     *slog.Logger
 }
 
 func newHandler(service *identity.Service, options *Options) *handler {
 	h := &handler{service: service}
 	if options != nil {
-		h.public, h.log = strings.TrimRight(options.PublicURL, "/"), options.Log
+		h.public, h.before, h.log = strings.TrimRight(options.PublicURL, "/"), options.Before, options.Log
 	}
 	return h
 }

@@ -1,7 +1,7 @@
 // Package drivertest is the conformance suite that every store of image contents passes.
 //
 //	func TestStore(t *testing.T) {
-//		drivertest.TestStore(t, func(t testing.TB) driver.Store { return memstore.New() })
+//		drivertest.TestStore(t, func(t testing.TB) driver.Store { return memstore.New(nil) })
 //	}
 package drivertest
 

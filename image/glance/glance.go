@@ -28,6 +28,9 @@ type Options struct {
 	PublicURL string
 	// UploadIdle is how long an upload may stand still before it is ended; one minute by default.
 	UploadIdle time.Duration
+	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
+	// its kind or of its method HTTPStatus() int. It may set the answer's headers. Nil lets all pass.
+	Before func(w http.ResponseWriter, r *http.Request) error
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
 }
@@ -42,7 +45,7 @@ func Handler(images *image.Service, auth identity.Authenticator, options *Option
 	if options == nil {
 		options = &Options{}
 	}
-	h := wire.NewHandler(Routes(images, options), dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Log: options.Log})
+	h := wire.NewHandler(Routes(images, options), dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Before: options.Before, Log: options.Log})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// An image with an empty identifier is none, rather than the list of all.
 		if r.URL.Path == "/v2/images/" {

@@ -1,6 +1,6 @@
 // Package memstore keeps the contents of images in memory: for tests and simulations.
 //
-// It needs nothing from the host and is safe for concurrent use. Failures are injected as data: see [Faults].
+// It needs nothing from the host and is safe for concurrent use. What fails is data: see [Options].
 package memstore
 
 import (
@@ -12,39 +12,36 @@ import (
 	"sync"
 
 	"github.com/kintoun/kintoun/image/driver"
+	"github.com/kintoun/kintoun/inject"
 )
 
 // Store is a [driver.Store] in memory. Create it with [New].
 type Store struct {
 	mu       sync.Mutex
 	contents map[string][]byte
-	faults   Faults
+	options  Options
 }
 
-// Faults are failures that a test asks for.
-type Faults struct {
-	// Capacity is how many bytes the store holds before a Put fails with Full; zero is no bound.
-	Capacity int64
-	// Full is the error of a Put beyond Capacity.
-	Full error
-	// Put, Open, Remove and List fail with these errors; nil works.
-	Put, Open, Remove, List error
+// Options of a [Store]; nil and zero values are fine.
+type Options struct {
+	// Faults are what goes wrong, in the steps "image put", "image open", "image remove" and "image list"; nil is nothing.
+	Faults *inject.Set
 }
 
 // New returns an empty store.
-func New() *Store { return &Store{contents: map[string][]byte{}} }
-
-// Inject replaces the failures that the store plays.
-func (s *Store) Inject(f Faults) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = f
+func New(options *Options) *Store {
+	s := &Store{contents: map[string][]byte{}}
+	if options != nil {
+		s.options = *options
+	}
+	return s
 }
 
-func (s *Store) injected() Faults {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.faults
+func (s *Store) meet(ctx context.Context, call, ref string) error {
+	if err := s.options.Faults.Meet(ctx, inject.Step{Name: "image " + call, ID: ref}); err != nil {
+		return fmt.Errorf("%s %q: %w", call, ref, err)
+	}
+	return nil
 }
 
 // Kind is "memory".
@@ -55,8 +52,8 @@ func (s *Store) Put(ctx context.Context, ref string, r io.Reader) (driver.Conten
 	if err := driver.CheckRef(ref); err != nil {
 		return driver.Content{}, err
 	}
-	if err := s.injected().Put; err != nil {
-		return driver.Content{}, fmt.Errorf("put %q: %w", ref, err)
+	if err := s.meet(ctx, "put", ref); err != nil {
+		return driver.Content{}, err
 	}
 	var content bytes.Buffer
 	digest := driver.NewDigest()
@@ -71,27 +68,17 @@ func (s *Store) Put(ctx context.Context, ref string, r io.Reader) (driver.Conten
 	if _, taken := s.contents[ref]; taken {
 		return driver.Content{}, fmt.Errorf("put %q: %w", ref, fs.ErrExist)
 	}
-	if s.faults.Capacity > 0 && s.used()+int64(content.Len()) > s.faults.Capacity {
-		return driver.Content{}, fmt.Errorf("put %q: %w", ref, s.faults.Full)
-	}
 	s.contents[ref] = content.Bytes()
 	return digest.Content(), nil
 }
 
-func (s *Store) used() (n int64) {
-	for _, content := range s.contents {
-		n += int64(len(content))
-	}
-	return n
-}
-
 // Open implements [driver.Store].
-func (s *Store) Open(_ context.Context, ref string) (driver.File, error) {
+func (s *Store) Open(ctx context.Context, ref string) (driver.File, error) {
+	if err := s.meet(ctx, "open", ref); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.faults.Open != nil {
-		return nil, fmt.Errorf("open %q: %w", ref, s.faults.Open)
-	}
 	content, ok := s.contents[ref]
 	if !ok {
 		return nil, fmt.Errorf("open %q: %w", ref, fs.ErrNotExist)
@@ -104,23 +91,23 @@ type file struct{ *bytes.Reader }
 func (file) Close() error { return nil }
 
 // Remove implements [driver.Store].
-func (s *Store) Remove(_ context.Context, ref string) error {
+func (s *Store) Remove(ctx context.Context, ref string) error {
+	if err := s.meet(ctx, "remove", ref); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.faults.Remove != nil {
-		return fmt.Errorf("remove %q: %w", ref, s.faults.Remove)
-	}
 	delete(s.contents, ref)
 	return nil
 }
 
 // List implements [driver.Store].
-func (s *Store) List(context.Context) ([]string, error) {
+func (s *Store) List(ctx context.Context) ([]string, error) {
+	if err := s.meet(ctx, "list", ""); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.faults.List != nil {
-		return nil, s.faults.List
-	}
 	refs := make([]string, 0, len(s.contents))
 	for ref := range s.contents {
 		refs = append(refs, ref)

@@ -11,17 +11,18 @@ import (
 	"github.com/kintoun/kintoun/image/driver"
 	"github.com/kintoun/kintoun/image/drivertest"
 	"github.com/kintoun/kintoun/image/memstore"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/stretchr/testify/require"
 )
 
 func TestStore(t *testing.T) {
-	drivertest.TestStore(t, func(testing.TB) driver.Store { return memstore.New() })
+	drivertest.TestStore(t, func(testing.TB) driver.Store { return memstore.New(nil) })
 }
 
 func TestFaults(t *testing.T) {
-	s := memstore.New()
 	boom := errors.New("boom")
-	s.Inject(memstore.Faults{Put: boom, Open: boom, Remove: boom, List: boom})
+	faults := inject.New(1, inject.Fault{Step: "image *", Err: boom})
+	s := memstore.New(&memstore.Options{Faults: faults})
 	_, err := s.Put(t.Context(), "a", strings.NewReader("x"))
 	require.ErrorIs(t, err, boom)
 	_, err = s.Open(t.Context(), "a")
@@ -29,16 +30,14 @@ func TestFaults(t *testing.T) {
 	require.ErrorIs(t, s.Remove(t.Context(), "a"), boom)
 	_, err = s.List(t.Context())
 	require.ErrorIs(t, err, boom)
-	s.Inject(memstore.Faults{Capacity: 3, Full: boom})
+	faults.Clear()
 	_, err = s.Put(t.Context(), "a", strings.NewReader("xxx"))
 	require.NoError(t, err)
-	_, err = s.Put(t.Context(), "b", strings.NewReader("x"))
-	require.ErrorIs(t, err, boom)
 }
 
 func Example() {
 	ctx := context.Background()
-	s := memstore.New()
+	s := memstore.New(nil)
 	content, _ := s.Put(ctx, "image-1", strings.NewReader("a disk"))
 	f, _ := s.Open(ctx, "image-1")
 	defer func() { _ = f.Close() }()

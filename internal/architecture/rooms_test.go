@@ -19,6 +19,7 @@ const (
 	private    kind = "domain's internal package"
 	shared     kind = "internal package"
 	example    kind = "example"
+	plain      kind = "plain package for all rooms"
 	stranger   kind = "package outside the floor plan"
 )
 
@@ -42,6 +43,8 @@ func room(path string) (k kind, of string) {
 		return shared, ""
 	case first == "examples":
 		return example, ""
+	case path == "inject":
+		return plain, ""
 	case !slices.Contains(domains, first):
 		return stranger, ""
 	case rest == "":
@@ -95,10 +98,15 @@ var rules = map[kind]rule{
 	},
 	memory: {
 		may: func(self, path string, k kind, of string) bool {
-			return isContract(self, k, of) || path == "internal/fault"
+			return isContract(self, k, of) || k == plain || path == "internal/fault"
 		},
 		outside: []string{"github.com/google/uuid"},
 		why:     "in-memory drivers implement the contract for tests anywhere: they drag nothing else along",
+	},
+	plain: {
+		may:     func(string, string, kind, string) bool { return false },
+		outside: none,
+		why:     "what every room may use must weigh nothing: it imports the standard library only",
 	},
 	dialect: {
 		may: func(self, path string, k kind, of string) bool {

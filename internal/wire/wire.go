@@ -47,6 +47,8 @@ type Options struct {
 	Auth identity.Authenticator
 	// AuthURL is the identity service's address, named to clients without a valid token; may be empty.
 	AuthURL string
+	// Before is asked first of all; the error that it returns is the answer. It may have set headers. Nil lets all pass.
+	Before func(w http.ResponseWriter, r *http.Request) error
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
 }
@@ -91,6 +93,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path, r.URL.RawPath = strings.TrimRight(r.URL.Path, "/"), strings.TrimRight(r.URL.RawPath, "/")
 		if r.URL.Path == "" {
 			r.URL.Path = "/"
+		}
+	}
+	if h.options.Before != nil {
+		if err := h.options.Before(w, r); err != nil {
+			h.fail(w, r, err)
+			return
 		}
 	}
 	if _, pattern := h.mux.Handler(r); pattern == "" {
@@ -177,10 +185,13 @@ func WithStatus(code int, err error) error { return &StatusError{Code: code, Err
 // Status is the HTTP status of an error's kind.
 func Status(err error) int {
 	var own *StatusError
+	var others interface{ HTTPStatus() int }
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &own):
 		return own.Code
+	case errors.As(err, &others):
+		return others.HTTPStatus()
 	case errors.As(err, &tooLarge), errors.Is(err, fault.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, fault.ErrInvalid):

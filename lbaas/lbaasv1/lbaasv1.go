@@ -23,6 +23,9 @@ import (
 type Options struct {
 	// AuthURL is the identity service's address, named to clients without a valid token.
 	AuthURL string
+	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
+	// its kind or of its method HTTPStatus() int. It may set the answer's headers. Nil lets all pass.
+	Before func(w http.ResponseWriter, r *http.Request) error
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
 }
@@ -50,7 +53,7 @@ func Handler(service *lbaas.Service, auth identity.Authenticator, options *Optio
 	if options == nil {
 		options = &Options{}
 	}
-	return wire.NewHandler(Routes(service), dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Log: options.Log})
+	return wire.NewHandler(Routes(service), dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Before: options.Before, Log: options.Log})
 }
 
 type api struct{ service *lbaas.Service }

@@ -1,7 +1,8 @@
 // Package memlb runs load balancers in memory: a whole implementation of [driver.Balancers] that chooses members as
 // a real one would, for tests and simulation. It needs nothing from the host.
 //
-// Who answers, what fails and what takes time is data: [Driver.SetMember], [Driver.Inject]. Errors are those that
+// Who answers is data ([Driver.SetMember]), and so is what fails and what takes time: see package inject. The steps that
+// faults may name are "balancer apply", "balancer remove", "balancer list" and "balancer status". Errors are those that
 // were injected and fs.ErrNotExist for a balancer that is not there. A Driver is safe for concurrent use.
 package memlb
 
@@ -14,8 +15,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/lbaas/driver"
 )
 
@@ -26,30 +27,20 @@ var ErrRefused = errors.New("connection refused")
 type Options struct {
 	// Answers says whether a member answers; by default all do that [Driver.SetMember] has not put down.
 	Answers func(driver.Balancer, driver.Member) bool
-}
-
-// Fault makes calls fail or last.
-type Fault struct {
-	// Call is Apply, Remove, List or Status.
-	Call string
-	// ID is the balancer; empty is any.
-	ID string
-	// Times is how many calls it meets; zero is all.
-	Times int
-	// Delay passes before the call fails or goes on.
-	Delay time.Duration
-	// Err is returned in place of the call's work; nil lets it go on.
-	Err error
+	// Faults are what goes wrong on the host of that name; nil is nothing.
+	Faults *inject.Set
+	Host   string
 }
 
 // Driver is a simulated host. It implements [driver.Balancers].
 type Driver struct {
 	answers func(driver.Balancer, driver.Member) bool
+	faults  *inject.Set
+	host    string
 
 	mu        sync.Mutex
 	balancers map[string]*balancer
 	down      map[string]bool
-	faults    []*Fault
 	lastPID   int
 }
 
@@ -67,7 +58,7 @@ var _ driver.Balancers = (*Driver)(nil)
 func New(options *Options) *Driver {
 	d := &Driver{balancers: map[string]*balancer{}, down: map[string]bool{}, lastPID: 1000}
 	if options != nil {
-		d.answers = options.Answers
+		d.answers, d.faults, d.host = options.Answers, options.Faults, options.Host
 	}
 	return d
 }
@@ -77,20 +68,6 @@ func (d *Driver) SetMember(id string, up bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.down[id] = !up
-}
-
-// Inject adds a fault; [Driver.Heal] takes all faults away.
-func (d *Driver) Inject(fault Fault) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.faults = append(d.faults, &fault)
-}
-
-// Heal takes all faults away.
-func (d *Driver) Heal() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.faults = nil
 }
 
 // Kill ends a balancer's process; the next Apply starts another.
@@ -113,34 +90,9 @@ func (d *Driver) Balancer(id string) (driver.Balancer, bool) {
 	return clone(b.want), true
 }
 
-// suffer lets the call meet its faults.
-func (d *Driver) suffer(ctx context.Context, call, id string) error {
-	d.mu.Lock()
-	var met *Fault
-	for i, f := range d.faults {
-		if f.Call == call && (f.ID == "" || f.ID == id) {
-			met = &Fault{Delay: f.Delay, Err: f.Err}
-			if f.Times == 1 {
-				d.faults = slices.Delete(d.faults, i, i+1)
-			} else if f.Times > 1 {
-				f.Times--
-			}
-			break
-		}
-	}
-	d.mu.Unlock()
-	if met == nil {
-		return ctx.Err()
-	}
-	if met.Delay > 0 {
-		timer := time.NewTimer(met.Delay)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-	}
-	return errors.Join(ctx.Err(), met.Err)
+// meet lets the call meet its faults.
+func (d *Driver) meet(ctx context.Context, call, id string) error {
+	return d.faults.Meet(ctx, inject.Step{Name: "balancer " + call, ID: id, Host: d.host})
 }
 
 // Apply makes the balancer run as wanted.
@@ -148,7 +100,7 @@ func (d *Driver) Apply(ctx context.Context, want driver.Balancer) error {
 	if want.ID == "" || !want.Frontend.Address.IsValid() || want.Frontend.Port == 0 {
 		return fmt.Errorf("balancer %q: it needs an identifier, an address and a port", want.ID)
 	}
-	if err := d.suffer(ctx, "Apply", want.ID); err != nil {
+	if err := d.meet(ctx, "apply", want.ID); err != nil {
 		return fmt.Errorf("balancer %s: %w", want.ID, err)
 	}
 	d.mu.Lock()
@@ -178,7 +130,7 @@ func clone(b driver.Balancer) driver.Balancer {
 
 // Remove ends the balancer.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	if err := d.suffer(ctx, "Remove", id); err != nil {
+	if err := d.meet(ctx, "remove", id); err != nil {
 		return fmt.Errorf("balancer %s: %w", id, err)
 	}
 	d.mu.Lock()
@@ -189,7 +141,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 
 // List names the balancers.
 func (d *Driver) List(ctx context.Context) ([]string, error) {
-	if err := d.suffer(ctx, "List", ""); err != nil {
+	if err := d.meet(ctx, "list", ""); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
@@ -199,7 +151,7 @@ func (d *Driver) List(ctx context.Context) ([]string, error) {
 
 // Status tells what the balancer sees of its members.
 func (d *Driver) Status(ctx context.Context, id string) (driver.Status, error) {
-	if err := d.suffer(ctx, "Status", id); err != nil {
+	if err := d.meet(ctx, "status", id); err != nil {
 		return driver.Status{}, fmt.Errorf("balancer %s: %w", id, err)
 	}
 	d.mu.Lock()

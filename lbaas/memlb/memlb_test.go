@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/kintoun/kintoun/lbaas/drivertest"
 	"github.com/kintoun/kintoun/lbaas/memlb"
@@ -121,19 +122,20 @@ func (s *server) Stop(testing.TB) {
 
 func TestFaultsAreMetAsOftenAsToldAndHealed(t *testing.T) {
 	broken := errors.New("broken")
-	d := memlb.New(nil)
+	faults := inject.New(1)
+	d := memlb.New(&memlb.Options{Faults: faults})
 	want := driver.Balancer{ID: "a", Frontend: driver.Frontend{Address: netip.MustParsePrefix("10.0.0.1/8"), Port: 80}}
-	d.Inject(memlb.Fault{Call: "Apply", ID: "a", Times: 2, Err: broken})
+	faults.Add(inject.Fault{Step: "balancer apply", Resource: "a", Times: 2, Err: broken})
 	require.ErrorIs(t, d.Apply(t.Context(), want), broken)
 	require.ErrorIs(t, d.Apply(t.Context(), want), broken)
 	require.NoError(t, d.Apply(t.Context(), want))
 
-	d.Inject(memlb.Fault{Call: "Status", Delay: time.Hour})
+	faults.Add(inject.Fault{Step: "balancer status", Delay: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := d.Status(ctx, "a")
 	require.ErrorIs(t, err, context.Canceled)
-	d.Heal()
+	faults.Clear()
 	_, err = d.Status(t.Context(), "a")
 	require.NoError(t, err)
 }

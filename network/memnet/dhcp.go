@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
 )
@@ -15,9 +16,9 @@ import (
 // DHCPServers is an in-memory [driver.DHCPServers]: it keeps what is wanted, and says by [DHCPServers.Ask] what its servers
 // would answer.
 type DHCPServers struct {
-	ports  driver.Ports
-	faults faults
-	host   *dhcpHost
+	ports driver.Ports
+	steps steps
+	host  *dhcpHost
 
 	mu      sync.Mutex
 	closed  bool
@@ -30,8 +31,9 @@ var _ driver.DHCPServers = (*DHCPServers)(nil)
 type DHCPOptions struct {
 	// Adopt makes the driver find the servers of another, as a restarted process does: it serves them when applied.
 	Adopt *DHCPServers
-	// Faults are what goes wrong.
-	Faults []Fault
+	// Faults are what goes wrong on the host of that name; nil is nothing.
+	Faults *inject.Set
+	Host   string
 }
 
 // dhcpHost is what would outlive the process: the port of each network's namespace.
@@ -44,7 +46,7 @@ type dhcpHost struct {
 func NewDHCPServers(ports driver.Ports, options *DHCPOptions) *DHCPServers {
 	d := &DHCPServers{ports: ports, host: &dhcpHost{ports: make(map[string]string)}, serving: make(map[string]driver.DHCPServer)}
 	if options != nil {
-		d.faults.inject(options.Faults...)
+		d.steps = steps{options.Faults, options.Host}
 		if options.Adopt != nil {
 			d.host = options.Adopt.host
 		}
@@ -52,12 +54,9 @@ func NewDHCPServers(ports driver.Ports, options *DHCPOptions) *DHCPServers {
 	return d
 }
 
-// Inject adds a fault.
-func (d *DHCPServers) Inject(one Fault) { d.faults.inject(one) }
-
 // Apply implements [driver.DHCPServers].
 func (d *DHCPServers) Apply(ctx context.Context, want driver.DHCPServer) error {
-	if err := d.faults.strike(ctx, DHCPApply, want.NetworkID, false); err != nil {
+	if err := d.steps.meet(ctx, "dhcp apply", want.NetworkID); err != nil {
 		return err
 	}
 	if err := checkDHCP(want); err != nil {
@@ -103,7 +102,7 @@ func (h *dhcpHost) enter(networkID string) (portID string) {
 
 // Remove implements [driver.DHCPServers].
 func (d *DHCPServers) Remove(ctx context.Context, networkID string) error {
-	if err := d.faults.strike(ctx, DHCPRemove, networkID, false); err != nil {
+	if err := d.steps.meet(ctx, "dhcp remove", networkID); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -125,7 +124,7 @@ func (d *DHCPServers) Remove(ctx context.Context, networkID string) error {
 
 // List implements [driver.DHCPServers].
 func (d *DHCPServers) List(ctx context.Context) ([]string, error) {
-	if err := d.faults.strike(ctx, DHCPList, "", false); err != nil {
+	if err := d.steps.meet(ctx, "dhcp list", ""); err != nil {
 		return nil, err
 	}
 	d.host.mu.Lock()

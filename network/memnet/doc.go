@@ -4,7 +4,10 @@
 //
 // A [Machine] is what a host's kernel is to real drivers: it goes on when the driver value over it is thrown away, and
 // a new one finds everything there. Machines on one [Underlay] reach each other's networks by segment.
-// Faults and delays are data: see [Fault].
+//
+// What goes wrong is data, see package inject. The steps that faults may name are "network apply", "network remove" and
+// "network list", the same of "port", "filter", "router" and "dhcp", and "port guard": a port's device exists, and is
+// neither guarded nor plugged in yet.
 //
 // Needs nothing from the host. Errors are those of the contract: ErrInvalid, ErrNotFound and so on, and whatever a
 // fault says. Everything is safe for concurrent use, and starts no goroutine.

@@ -15,20 +15,14 @@ import (
 type Fabric struct {
 	machine *Machine
 	filters driver.Filters
-	faults  faults
 }
 
 var _ driver.Fabric = (*Fabric)(nil)
 
-// NewFabric returns the fabric of a machine, whose ports the filters guard, and which strikes with the faults.
-func NewFabric(machine *Machine, filters driver.Filters, faults ...Fault) *Fabric {
-	f := &Fabric{machine: machine, filters: filters}
-	f.faults.inject(faults...)
-	return f
+// NewFabric returns the fabric of a machine, whose ports the filters guard.
+func NewFabric(machine *Machine, filters driver.Filters) *Fabric {
+	return &Fabric{machine: machine, filters: filters}
 }
-
-// Inject adds a fault.
-func (f *Fabric) Inject(one Fault) { f.faults.inject(one) }
 
 // Kind is "memory".
 func (f *Fabric) Kind() string { return "memory" }
@@ -42,7 +36,7 @@ func (f *Fabric) Ports() driver.Ports { return ports{f} }
 type networks struct{ *Fabric }
 
 func (n networks) Apply(ctx context.Context, want driver.Network) error {
-	if err := n.faults.strike(ctx, NetworkApply, want.ID, false); err != nil {
+	if err := n.machine.steps.meet(ctx, "network apply", want.ID); err != nil {
 		return err
 	}
 	m := n.machine
@@ -65,7 +59,7 @@ func (n networks) Apply(ctx context.Context, want driver.Network) error {
 }
 
 func (n networks) Remove(ctx context.Context, id string) error {
-	if err := n.faults.strike(ctx, NetworkRemove, id, false); err != nil {
+	if err := n.machine.steps.meet(ctx, "network remove", id); err != nil {
 		return err
 	}
 	m := n.machine
@@ -82,7 +76,7 @@ func (n networks) Remove(ctx context.Context, id string) error {
 }
 
 func (n networks) List(ctx context.Context) ([]string, error) {
-	if err := n.faults.strike(ctx, NetworkList, "", false); err != nil {
+	if err := n.machine.steps.meet(ctx, "network list", ""); err != nil {
 		return nil, err
 	}
 	n.machine.mu.Lock()
@@ -109,7 +103,7 @@ func (m *Machine) Port(id string) (driver.Port, bool) {
 type ports struct{ *Fabric }
 
 func (p ports) Apply(ctx context.Context, want driver.Port) error {
-	if err := p.faults.strike(ctx, PortApply, want.ID, false); err != nil {
+	if err := p.machine.steps.meet(ctx, "port apply", want.ID); err != nil {
 		return err
 	}
 	if err := p.apply(ctx, want); err != nil {
@@ -122,7 +116,7 @@ func (p ports) apply(ctx context.Context, want driver.Port) error {
 	if err := p.makeDevice(want); err != nil {
 		return err
 	}
-	if err := p.faults.strike(ctx, PortApply, want.ID, true); err != nil {
+	if err := p.machine.steps.meet(ctx, "port guard", want.ID); err != nil {
 		return err
 	}
 	// As on a real host: guarded first, plugged in after.
@@ -182,7 +176,7 @@ func DeviceName(p driver.Port) string {
 }
 
 func (p ports) Remove(ctx context.Context, id string) error {
-	if err := p.faults.strike(ctx, PortRemove, id, false); err != nil {
+	if err := p.machine.steps.meet(ctx, "port remove", id); err != nil {
 		return err
 	}
 	m := p.machine
@@ -199,7 +193,7 @@ func (p ports) Remove(ctx context.Context, id string) error {
 }
 
 func (p ports) List(ctx context.Context) ([]string, error) {
-	if err := p.faults.strike(ctx, PortList, "", false); err != nil {
+	if err := p.machine.steps.meet(ctx, "port list", ""); err != nil {
 		return nil, err
 	}
 	p.machine.mu.Lock()

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/drivertest"
 	"github.com/kintoun/kintoun/network/memnet"
@@ -24,15 +26,16 @@ func BenchmarkFabricMemory(b *testing.B) { drivertest.BenchmarkFabric(b, newFabr
 type fabricLab struct {
 	machines []*memnet.Machine
 	fabrics  []*memnet.Fabric
+	faults   *inject.Set
 	spaces   int
 }
 
 func newFabricLab(t testing.TB, hosts int) drivertest.FabricLab {
-	lab := &fabricLab{fabrics: make([]*memnet.Fabric, hosts)}
+	lab := &fabricLab{faults: inject.New(1), fabrics: make([]*memnet.Fabric, hosts)}
 	underlay := memnet.NewUnderlay()
 	for host := range hosts {
 		lab.machines = append(lab.machines, memnet.NewMachine(&memnet.MachineOptions{
-			Underlay: underlay, Address: lab.Address(host), Physical: []string{drivertest.PhysicalNetwork},
+			Underlay: underlay, Address: lab.Address(host), Physical: []string{drivertest.PhysicalNetwork}, Faults: lab.faults, Host: strconv.Itoa(host),
 		}))
 		lab.Restart(t, host)
 	}
@@ -58,7 +61,7 @@ func (l *fabricLab) Namespace(testing.TB, int) string {
 
 func (l *fabricLab) Damage(t testing.TB, host int, port driver.Port) {
 	broken := errors.New("killed")
-	l.fabrics[host].Inject(memnet.Fault{Operation: memnet.PortApply, ID: port.ID, Halfway: true, Err: broken, Times: 1})
+	l.faults.Add(inject.Fault{Step: "port guard", Resource: port.ID, Host: strconv.Itoa(host), Err: broken, Times: 1})
 	require.ErrorIs(t, l.fabrics[host].Ports().Apply(t.Context(), port), broken)
 }
 
@@ -99,15 +102,15 @@ func attach(t testing.TB, machine *memnet.Machine, device, mac string, addresses
 
 func TestFaultsStrikeAsTheDataSays(t *testing.T) {
 	broken := errors.New("the disk is full")
-	machine := memnet.NewMachine(nil)
-	f := memnet.NewFabric(machine, nil, memnet.Fault{Operation: memnet.NetworkApply, ID: "one", Err: broken, Times: 2})
+	faults := inject.New(1, inject.Fault{Step: "network apply", Resource: "one", Err: broken, Times: 2})
+	f := memnet.NewFabric(memnet.NewMachine(&memnet.MachineOptions{Faults: faults}), nil)
 	one, two := driver.Network{ID: "one", Segment: 1}, driver.Network{ID: "two", Segment: 2}
 	for range 2 {
 		require.ErrorIs(t, f.Networks().Apply(t.Context(), one), broken)
 		require.NoError(t, f.Networks().Apply(t.Context(), two))
 	}
 	require.NoError(t, f.Networks().Apply(t.Context(), one))
-	f.Inject(memnet.Fault{Operation: memnet.PortList, Err: broken})
+	faults.Add(inject.Fault{Step: "port list", Err: broken})
 	for range 3 {
 		_, err := f.Ports().List(t.Context())
 		require.ErrorIs(t, err, broken)
@@ -116,7 +119,8 @@ func TestFaultsStrikeAsTheDataSays(t *testing.T) {
 
 func TestADelayPassesOnAFakeClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := memnet.NewFabric(memnet.NewMachine(nil), nil, memnet.Fault{Operation: memnet.NetworkApply, Delay: time.Hour})
+		slow := inject.New(1, inject.Fault{Step: "network apply", Delay: time.Hour})
+		f := memnet.NewFabric(memnet.NewMachine(&memnet.MachineOptions{Faults: slow}), nil)
 		start := time.Now()
 		require.NoError(t, f.Networks().Apply(t.Context(), driver.Network{ID: "one", Segment: 1}))
 		require.Equal(t, time.Hour, time.Since(start))

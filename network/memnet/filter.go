@@ -14,24 +14,18 @@ import (
 // Filters guards the ports of a machine.
 type Filters struct {
 	machine *Machine
-	faults  faults
 }
 
 var _ driver.Filters = (*Filters)(nil)
 
-// NewFilters returns filters over the machine, which strike with the faults.
-func NewFilters(machine *Machine, faults ...Fault) *Filters {
-	f := &Filters{machine: machine}
-	f.faults.inject(faults...)
-	return f
+// NewFilters returns filters over the machine.
+func NewFilters(machine *Machine) *Filters {
+	return &Filters{machine: machine}
 }
-
-// Inject adds a fault.
-func (f *Filters) Inject(one Fault) { f.faults.inject(one) }
 
 // Apply guards the port.
 func (f *Filters) Apply(ctx context.Context, want driver.Filter) error {
-	if err := f.faults.strike(ctx, FilterApply, want.PortID, false); err != nil {
+	if err := f.machine.steps.meet(ctx, "filter apply", want.PortID); err != nil {
 		return err
 	}
 	g, err := newGuard(want)
@@ -52,7 +46,7 @@ func (f *Filters) Apply(ctx context.Context, want driver.Filter) error {
 
 // Remove takes the guard away.
 func (f *Filters) Remove(ctx context.Context, portID string) error {
-	if err := f.faults.strike(ctx, FilterRemove, portID, false); err != nil {
+	if err := f.machine.steps.meet(ctx, "filter remove", portID); err != nil {
 		return err
 	}
 	m := f.machine
@@ -74,7 +68,7 @@ func (f *Filters) Remove(ctx context.Context, portID string) error {
 
 // List returns the guarded ports.
 func (f *Filters) List(ctx context.Context) ([]string, error) {
-	if err := f.faults.strike(ctx, FilterList, "", false); err != nil {
+	if err := f.machine.steps.meet(ctx, "filter list", ""); err != nil {
 		return nil, err
 	}
 	f.machine.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
 )
@@ -26,6 +27,7 @@ type Machine struct {
 	underlay *Underlay
 	address  netip.Addr
 	physical []string
+	steps    steps
 
 	mu       sync.Mutex
 	networks map[string]driver.Network
@@ -43,6 +45,9 @@ type MachineOptions struct {
 	Address  netip.Addr
 	// Physical are the physical networks that it has.
 	Physical []string
+	// Faults are what goes wrong on the machine, whose name is Host; nil is nothing.
+	Faults *inject.Set
+	Host   string
 }
 
 // NewMachine returns a machine without anything.
@@ -51,7 +56,7 @@ func NewMachine(opts *MachineOptions) *Machine {
 		opts = &MachineOptions{}
 	}
 	m := &Machine{
-		underlay: cmp.Or(opts.Underlay, NewUnderlay()), address: opts.Address, physical: opts.Physical,
+		underlay: cmp.Or(opts.Underlay, NewUnderlay()), address: opts.Address, physical: opts.Physical, steps: steps{opts.Faults, opts.Host},
 		networks: map[string]driver.Network{}, ports: map[string]driver.Port{}, devices: map[string]*device{},
 		guards: map[string]*guard{}, connections: map[string]map[packet]*connection{},
 	}

@@ -9,15 +9,16 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/network/driver"
 )
 
 // Routers is an in-memory [driver.Routers]: it keeps what is wanted, and says by [Routers.Trace] where its routers
 // would take a packet and with which addresses.
 type Routers struct {
-	ports  driver.Ports
-	faults faults
-	host   *routerHost
+	ports driver.Ports
+	steps steps
+	host  *routerHost
 }
 
 var _ driver.Routers = (*Routers)(nil)
@@ -26,8 +27,9 @@ var _ driver.Routers = (*Routers)(nil)
 type RouterOptions struct {
 	// Adopt makes the driver find the routers of another, as a restarted process does.
 	Adopt *Routers
-	// Faults are what goes wrong.
-	Faults []Fault
+	// Faults are what goes wrong on the host of that name; nil is nothing.
+	Faults *inject.Set
+	Host   string
 }
 
 // routerHost is what would be in the kernel.
@@ -46,7 +48,7 @@ type router struct {
 func NewRouters(ports driver.Ports, options *RouterOptions) *Routers {
 	r := &Routers{ports: ports, host: &routerHost{routers: make(map[string]*router)}}
 	if options != nil {
-		r.faults.inject(options.Faults...)
+		r.steps = steps{options.Faults, options.Host}
 		if options.Adopt != nil {
 			r.host = options.Adopt.host
 		}
@@ -54,12 +56,9 @@ func NewRouters(ports driver.Ports, options *RouterOptions) *Routers {
 	return r
 }
 
-// Inject adds a fault.
-func (r *Routers) Inject(one Fault) { r.faults.inject(one) }
-
 // Apply implements [driver.Routers].
 func (r *Routers) Apply(ctx context.Context, want driver.Router) error {
-	if err := r.faults.strike(ctx, RouterApply, want.ID, false); err != nil {
+	if err := r.steps.meet(ctx, "router apply", want.ID); err != nil {
 		return err
 	}
 	if err := checkRouter(want); err != nil {
@@ -124,7 +123,7 @@ func (r *Routers) unplug(ctx context.Context, made *router, keep map[string]bool
 
 // Remove implements [driver.Routers].
 func (r *Routers) Remove(ctx context.Context, id string) error {
-	if err := r.faults.strike(ctx, RouterRemove, id, false); err != nil {
+	if err := r.steps.meet(ctx, "router remove", id); err != nil {
 		return err
 	}
 	r.host.mu.Lock()
@@ -144,7 +143,7 @@ func (r *Routers) Remove(ctx context.Context, id string) error {
 
 // List implements [driver.Routers].
 func (r *Routers) List(ctx context.Context) ([]string, error) {
-	if err := r.faults.strike(ctx, RouterList, "", false); err != nil {
+	if err := r.steps.meet(ctx, "router list", ""); err != nil {
 		return nil, err
 	}
 	r.host.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/drivertest"
 	"github.com/kintoun/kintoun/network/memnet"
@@ -211,13 +212,14 @@ func TestDHCPServers(t *testing.T) {
 
 func TestRoutersAndDHCPServersFailToOrder(t *testing.T) {
 	broken := errors.New("broken")
-	routers := memnet.NewRouters(newPlugs(), &memnet.RouterOptions{Faults: []memnet.Fault{{Operation: memnet.RouterApply, ID: "a", Err: broken, Times: 1}}})
+	faults := inject.New(1, inject.Fault{Step: "router apply", Resource: "a", Err: broken, Times: 1})
+	routers := memnet.NewRouters(newPlugs(), &memnet.RouterOptions{Faults: faults})
 	require.ErrorIs(t, routers.Apply(t.Context(), driver.Router{ID: "a"}), broken)
 	require.NoError(t, routers.Apply(t.Context(), driver.Router{ID: "a"}))
-	routers.Inject(memnet.Fault{Operation: memnet.RouterList, Err: broken})
+	faults.Add(inject.Fault{Step: "router list", Err: broken})
 	_, err := routers.List(t.Context())
 	require.ErrorIs(t, err, broken)
-	slow := memnet.NewDHCPServers(newPlugs(), &memnet.DHCPOptions{Faults: []memnet.Fault{{Operation: memnet.DHCPRemove, Delay: time.Hour}}})
+	slow := memnet.NewDHCPServers(newPlugs(), &memnet.DHCPOptions{Faults: inject.New(1, inject.Fault{Step: "dhcp remove", Delay: time.Hour})})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, slow.Remove(ctx, "n"), context.Canceled)

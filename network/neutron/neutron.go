@@ -23,6 +23,9 @@ type Options struct {
 	AuthURL string
 	// Extensions are those that others serve under the same address, such as load balancers', for the list of extensions.
 	Extensions []Extension
+	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
+	// its kind or of its method HTTPStatus() int. It may set the answer's headers. Nil lets all pass.
+	Before func(w http.ResponseWriter, r *http.Request) error
 	// Log receives failures that are the server's own; nil discards them.
 	Log *slog.Logger
 }
@@ -32,7 +35,7 @@ func Handler(service *network.Service, auth identity.Authenticator, options *Opt
 	if options == nil {
 		options = &Options{}
 	}
-	return wire.NewHandler(Routes(service, options), Dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Log: options.Log})
+	return wire.NewHandler(Routes(service, options), Dialect{}, wire.Options{Auth: auth, AuthURL: options.AuthURL, Before: options.Before, Log: options.Log})
 }
 
 // Routes are the operations that [Handler] serves.
