@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/drivertest"
 	"github.com/kintoun/kintoun/network/memnet"
@@ -26,15 +27,16 @@ func BenchmarkFabric(b *testing.B) { drivertest.BenchmarkFabric(b, newLab) }
 // lab is some hosts of one mesh.
 type lab struct {
 	mesh       Mesh
+	faults     *inject.Set
 	machines   []*memnet.Machine
 	fabrics    []Fabric
 	namespaces int
 }
 
 func newLab(t testing.TB, hosts int) drivertest.FabricLab {
-	l := &lab{fabrics: make([]Fabric, hosts)}
+	l := &lab{faults: inject.New(1), fabrics: make([]Fabric, hosts)}
 	for n := range hosts {
-		l.machines = append(l.machines, memnet.NewMachine(&memnet.MachineOptions{Physical: []string{drivertest.PhysicalNetwork}}))
+		l.machines = append(l.machines, memnet.NewMachine(&memnet.MachineOptions{Physical: []string{drivertest.PhysicalNetwork}, Faults: l.faults}))
 		l.Restart(t, n)
 	}
 	return l
@@ -65,6 +67,6 @@ func (l *lab) Attach(t testing.TB, host int, p driver.Port, addresses ...netip.P
 // Damage has the driver fail in the middle of Apply.
 func (l *lab) Damage(t testing.TB, host int, p driver.Port) {
 	killed := errors.New("killed")
-	l.fabrics[host].Inject(memnet.Fault{Operation: memnet.PortApply, ID: p.ID, Halfway: true, Err: killed, Times: 1})
+	l.faults.Add(inject.Fault{Step: "port guard", Resource: p.ID, Err: killed, Times: 1})
 	require.ErrorIs(t, l.fabrics[host].Ports().Apply(t.Context(), p), killed)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/vishvananda/netlink"
 )
@@ -28,7 +29,7 @@ func (b onBridge) Plug(_ context.Context, portID, namespace, device string) erro
 	if err != nil {
 		return fault.Wrap(ErrUnavailable, "bridge %s: %v", string(b), err)
 	}
-	inside, err := netns.Handle(namespace)
+	inside, err := nl.Handle(namespace)
 	if err != nil {
 		return err
 	}
