@@ -27,6 +27,7 @@ type Aggregate struct {
 var aggregateSpec = record.Spec[Aggregate]{
 	Key:      func(a *Aggregate) string { return strconv.FormatInt(a.Number, 10) },
 	Revision: func(a *Aggregate) *int64 { return &a.Revision },
+	Event:    func(*Aggregate) record.Event { return record.Event{Type: "aggregate"} },
 	Columns:  []record.Column[Aggregate]{{Name: "number", Value: func(a *Aggregate) any { return a.Number }}},
 	Claims:   func(a *Aggregate) []record.Claim { return []record.Claim{{Space: "aggregate", Value: a.Name}} },
 }

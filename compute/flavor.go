@@ -34,6 +34,7 @@ type Flavor struct {
 var flavorSpec = record.Spec[Flavor]{
 	Key:      func(f *Flavor) string { return f.ID },
 	Revision: func(f *Flavor) *int64 { return &f.Revision },
+	Event:    func(*Flavor) record.Event { return record.Event{Type: "flavor"} },
 	Columns: []record.Column[Flavor]{
 		{Name: "name", Value: func(f *Flavor) any { return f.Name }},
 		{Name: "public", Value: func(f *Flavor) any { return f.Public }},

@@ -37,6 +37,7 @@ type ServerGroup struct {
 var groupSpec = record.Spec[ServerGroup]{
 	Key:      func(g *ServerGroup) string { return g.ID },
 	Revision: func(g *ServerGroup) *int64 { return &g.Revision },
+	Event:    func(g *ServerGroup) record.Event { return record.Event{Type: "server_group", Project: g.ProjectID} },
 	Columns: []record.Column[ServerGroup]{
 		{Name: "project", Value: func(g *ServerGroup) any { return g.ProjectID }},
 		{Name: "created", Value: func(g *ServerGroup) any { return g.CreatedAt.UnixMicro() }},

@@ -45,6 +45,7 @@ type Used struct{ Servers, VCPUs, MemoryMiB, DiskGiB int }
 var hostSpec = record.Spec[Host]{
 	Key:      func(h *Host) string { return h.Name },
 	Revision: func(h *Host) *int64 { return &h.Revision },
+	Event:    func(h *Host) record.Event { return record.Event{Type: "hypervisor", ID: h.ID} },
 	Columns: []record.Column[Host]{
 		{Name: "number", Value: func(h *Host) any { return h.Number }},
 		{Name: "hypervisor", Value: func(h *Host) any { return h.ID }},
@@ -137,14 +138,14 @@ func (s *Service) register(ctx context.Context, name string, r Resources) error 
 // beat says that the host is alive.
 func (s *Service) beat(ctx context.Context, name string, at time.Time) error {
 	return s.store.Update(ctx, func(tx *record.Tx) error {
-		_, err := s.hosts.Modify(tx, name, func(h *Host) error { h.LastSeen = at; return nil })
+		_, err := s.hosts.Touch(tx, name, func(h *Host) error { h.LastSeen = at; return nil })
 		return err
 	})
 }
 
 // claim takes what the flavor needs from a host, or with a negative count gives it back.
 func (s *Service) claim(tx *record.Tx, name string, f *Flavor, count int) error {
-	_, err := s.hosts.Modify(tx, name, func(h *Host) error {
+	_, err := s.hosts.Touch(tx, name, func(h *Host) error {
 		h.Used.Servers += count
 		h.Used.VCPUs += count * f.VCPUs
 		h.Used.MemoryMiB += count * f.MemoryMiB

@@ -36,6 +36,7 @@ type Keypair struct {
 var keypairSpec = record.Spec[Keypair]{
 	Key:      func(k *Keypair) string { return keypairKey(k.UserID, k.Name) },
 	Revision: func(k *Keypair) *int64 { return &k.Revision },
+	Event:    func(*Keypair) record.Event { return record.Event{Type: "keypair"} },
 	Columns: []record.Column[Keypair]{
 		{Name: "owner", Value: func(k *Keypair) any { return k.UserID }},
 		{Name: "name", Value: func(k *Keypair) any { return k.Name }},

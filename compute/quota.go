@@ -34,6 +34,7 @@ type projectQuota struct {
 var quotaSpec = record.Spec[projectQuota]{
 	Key:      func(q *projectQuota) string { return q.ProjectID },
 	Revision: func(q *projectQuota) *int64 { return &q.Revision },
+	Event:    func(q *projectQuota) record.Event { return record.Event{Type: "quota_set", Project: q.ProjectID} },
 }
 
 // Usage is what a project has.

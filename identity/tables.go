@@ -29,6 +29,7 @@ func define(store *record.Store) tables {
 	return tables{
 		projects: record.Define(store, "projects", record.Spec[Project]{
 			Key: func(p *Project) string { return p.ID }, Revision: func(p *Project) *int64 { return &p.Revision },
+			Event: (*Project).told,
 			Columns: []record.Column[Project]{
 				{Name: "name", Value: func(p *Project) any { return p.Name }},
 				{Name: "domain_id", Value: func(p *Project) any { return orNil(p.DomainID) }},
@@ -40,6 +41,7 @@ func define(store *record.Store) tables {
 		}),
 		users: record.Define(store, "users", record.Spec[User]{
 			Key: func(u *User) string { return u.ID }, Revision: func(u *User) *int64 { return &u.Revision },
+			Event: told[User]("user"),
 			Columns: []record.Column[User]{
 				{Name: "name", Value: func(u *User) any { return u.Name }},
 				{Name: "domain_id", Value: func(u *User) any { return u.DomainID }},
@@ -50,6 +52,7 @@ func define(store *record.Store) tables {
 		}),
 		groups: record.Define(store, "groups", record.Spec[Group]{
 			Key: func(g *Group) string { return g.ID }, Revision: func(g *Group) *int64 { return &g.Revision },
+			Event: told[Group]("group"),
 			Columns: []record.Column[Group]{
 				{Name: "name", Value: func(g *Group) any { return g.Name }},
 				{Name: "domain_id", Value: func(g *Group) any { return g.DomainID }},
@@ -59,6 +62,7 @@ func define(store *record.Store) tables {
 		members: record.Define(store, "members", record.Spec[membership]{
 			Key:      func(m *membership) string { return m.GroupID + "/" + m.UserID },
 			Revision: func(m *membership) *int64 { return &m.Revision },
+			Event:    told[membership]("group_member"),
 			Columns: []record.Column[membership]{
 				{Name: "group_id", Value: func(m *membership) any { return m.GroupID }},
 				{Name: "user_id", Value: func(m *membership) any { return m.UserID }},
@@ -66,6 +70,7 @@ func define(store *record.Store) tables {
 		}),
 		roles: record.Define(store, "roles", record.Spec[Role]{
 			Key: func(r *Role) string { return r.ID }, Revision: func(r *Role) *int64 { return &r.Revision },
+			Event: told[Role]("role"),
 			Columns: []record.Column[Role]{
 				{Name: "name", Value: func(r *Role) any { return r.Name }},
 				{Name: "domain_id", Value: func(r *Role) any { return orNil(r.DomainID) }},
@@ -75,6 +80,7 @@ func define(store *record.Store) tables {
 		implications: record.Define(store, "implications", record.Spec[implication]{
 			Key:      func(i *implication) string { return i.Prior + "/" + i.Implied },
 			Revision: func(i *implication) *int64 { return &i.Revision },
+			Event:    told[implication]("role_implication"),
 			Columns: []record.Column[implication]{
 				{Name: "prior", Value: func(i *implication) any { return i.Prior }},
 				{Name: "implied", Value: func(i *implication) any { return i.Implied }},
@@ -83,6 +89,7 @@ func define(store *record.Store) tables {
 		assignments: defineAssignments(store),
 		services: record.Define(store, "services", record.Spec[CatalogService]{
 			Key: func(s *CatalogService) string { return s.ID }, Revision: func(s *CatalogService) *int64 { return &s.Revision },
+			Event: told[CatalogService]("service"),
 			Columns: []record.Column[CatalogService]{
 				{Name: "name", Value: func(s *CatalogService) any { return s.Name }},
 				{Name: "type", Value: func(s *CatalogService) any { return s.Type }},
@@ -90,6 +97,7 @@ func define(store *record.Store) tables {
 		}),
 		endpoints: record.Define(store, "endpoints", record.Spec[Endpoint]{
 			Key: func(e *Endpoint) string { return e.ID }, Revision: func(e *Endpoint) *int64 { return &e.Revision },
+			Event: told[Endpoint]("endpoint"),
 			Columns: []record.Column[Endpoint]{
 				{Name: "service_id", Value: func(e *Endpoint) any { return e.ServiceID }},
 				{Name: "region_id", Value: func(e *Endpoint) any { return orNil(e.RegionID) }},
@@ -98,10 +106,12 @@ func define(store *record.Store) tables {
 		}),
 		regions: record.Define(store, "regions", record.Spec[Region]{
 			Key: func(r *Region) string { return r.ID }, Revision: func(r *Region) *int64 { return &r.Revision },
+			Event:   told[Region]("region"),
 			Columns: []record.Column[Region]{{Name: "parent_id", Value: func(r *Region) any { return orNil(r.ParentID) }}},
 		}),
 		credentials: record.Define(store, "credentials", record.Spec[Credential]{
 			Key: func(c *Credential) string { return c.ID }, Revision: func(c *Credential) *int64 { return &c.Revision },
+			Event: told[Credential]("credential"),
 			Columns: []record.Column[Credential]{
 				{Name: "user_id", Value: func(c *Credential) any { return c.UserID }},
 				{Name: "project_id", Value: func(c *Credential) any { return orNil(c.ProjectID) }},
@@ -113,6 +123,7 @@ func define(store *record.Store) tables {
 		accessRules: defineAccessRules(store),
 		documents: record.Define(store, "documents", record.Spec[Document]{
 			Key: func(d *Document) string { return d.Kind + "/" + d.ID }, Revision: func(d *Document) *int64 { return &d.Revision },
+			Event: (*Document).told,
 			Columns: []record.Column[Document]{
 				{Name: "kind", Value: func(d *Document) any { return d.Kind }},
 				{Name: "owner", Value: func(d *Document) any { return orNil(d.Owner) }},
@@ -128,6 +139,7 @@ func define(store *record.Store) tables {
 func defineAssignments(store *record.Store) *record.Table[Assignment] {
 	return record.Define(store, "assignments", record.Spec[Assignment]{
 		Key: (*Assignment).key, Revision: func(a *Assignment) *int64 { return &a.Revision },
+		Event: told[Assignment]("role_assignment"),
 		Columns: []record.Column[Assignment]{
 			{Name: "role_id", Value: func(a *Assignment) any { return a.RoleID }},
 			{Name: "user_id", Value: func(a *Assignment) any { return orNil(a.UserID) }},
@@ -143,6 +155,7 @@ func defineAssignments(store *record.Store) *record.Table[Assignment] {
 func defineTrusts(store *record.Store) *record.Table[Trust] {
 	return record.Define(store, "trusts", record.Spec[Trust]{
 		Key: func(t *Trust) string { return t.ID }, Revision: func(t *Trust) *int64 { return &t.Revision },
+		Event: told[Trust]("trust"),
 		Columns: []record.Column[Trust]{
 			{Name: "trustor_id", Value: func(t *Trust) any { return t.TrustorID }},
 			{Name: "trustee_id", Value: func(t *Trust) any { return t.TrusteeID }},
@@ -155,6 +168,7 @@ func defineTrusts(store *record.Store) *record.Table[Trust] {
 func defineAppCreds(store *record.Store) *record.Table[ApplicationCredential] {
 	return record.Define(store, "application_credentials", record.Spec[ApplicationCredential]{
 		Key: func(c *ApplicationCredential) string { return c.ID }, Revision: func(c *ApplicationCredential) *int64 { return &c.Revision },
+		Event: told[ApplicationCredential]("application_credential"),
 		Columns: []record.Column[ApplicationCredential]{
 			{Name: "name", Value: func(c *ApplicationCredential) any { return c.Name }},
 			{Name: "user_id", Value: func(c *ApplicationCredential) any { return c.UserID }},
@@ -169,6 +183,7 @@ func defineAppCreds(store *record.Store) *record.Table[ApplicationCredential] {
 func defineAccessRules(store *record.Store) *record.Table[AccessRule] {
 	return record.Define(store, "access_rules", record.Spec[AccessRule]{
 		Key: func(r *AccessRule) string { return r.ID }, Revision: func(r *AccessRule) *int64 { return &r.Revision },
+		Event:   told[AccessRule]("access_rule"),
 		Columns: []record.Column[AccessRule]{{Name: "user_id", Value: func(r *AccessRule) any { return r.UserID }}},
 	})
 }

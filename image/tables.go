@@ -17,6 +17,9 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 var imageTable = record.Spec[Image]{
 	Key:      func(i *Image) string { return i.ID },
 	Revision: func(i *Image) *int64 { return &i.Revision },
+	Event: func(i *Image) record.Event {
+		return record.Event{Type: "image", Project: i.ProjectID, Status: string(i.Status)}
+	},
 	Columns: []record.Column[Image]{
 		{Name: string(ByName), Value: func(i *Image) any { return i.Name }},
 		{Name: string(ByOwner), Value: func(i *Image) any { return i.ProjectID }},
@@ -80,6 +83,10 @@ func label(text string) string {
 var memberTable = record.Spec[Member]{
 	Key:      func(m *Member) string { return memberKey(m.ImageID, m.ProjectID) },
 	Revision: func(m *Member) *int64 { return &m.Revision },
+	// It is told to the project that the image is shared with.
+	Event: func(m *Member) record.Event {
+		return record.Event{Type: "image_member", Project: m.ProjectID, Status: string(m.Status)}
+	},
 	Columns: []record.Column[Member]{
 		{Name: "image", Value: func(m *Member) any { return m.ImageID }},
 		{Name: "project", Value: func(m *Member) any { return m.ProjectID }},

@@ -39,7 +39,7 @@ func agentID(host string) string {
 // heartbeat says that the host's agent lives.
 func (s *Service) heartbeat(ctx context.Context, host string, started, now time.Time) error {
 	return s.store.Update(ctx, func(tx *record.Tx) error {
-		_, err := s.agents.Modify(tx, agentID(host), func(a *agentRecord) error {
+		_, err := s.agents.Touch(tx, agentID(host), func(a *agentRecord) error {
 			a.StartedAt, a.HeartbeatAt = started, now
 			return nil
 		})

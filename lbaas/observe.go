@@ -195,7 +195,12 @@ func (s *Service) counted(ctx context.Context, poolID string, now driver.Stats) 
 		if old == nil {
 			return s.stats.Insert(tx, &fresh)
 		}
-		return s.stats.Update(tx, &fresh)
+		_, err := s.stats.Touch(tx, poolID, func(p *Stats) error {
+			fresh.Revision = p.Revision
+			*p = fresh
+			return nil
+		})
+		return err
 	})
 }
 

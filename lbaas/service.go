@@ -72,6 +72,9 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 func (s *Service) define() {
 	s.pools = record.Define(s.store, "pools", record.Spec[Pool]{
 		Key: func(p *Pool) string { return p.ID }, Revision: func(p *Pool) *int64 { return &p.Revision },
+		Event: func(p *Pool) record.Event {
+			return record.Event{Type: "pool", Project: p.ProjectID, Status: string(p.Status)}
+		},
 		Columns: []record.Column[Pool]{
 			{Name: "tenant_id", Value: func(p *Pool) any { return p.ProjectID }},
 			{Name: "name", Value: func(p *Pool) any { return p.Name }},
@@ -88,6 +91,9 @@ func (s *Service) define() {
 	})
 	s.members = record.Define(s.store, "members", record.Spec[Member]{
 		Key: func(m *Member) string { return m.ID }, Revision: func(m *Member) *int64 { return &m.Revision },
+		Event: func(m *Member) record.Event {
+			return record.Event{Type: "member", Project: m.ProjectID, Status: string(m.Status)}
+		},
 		Columns: []record.Column[Member]{
 			{Name: "tenant_id", Value: func(m *Member) any { return m.ProjectID }},
 			{Name: "pool_id", Value: func(m *Member) any { return m.PoolID }},
@@ -103,6 +109,9 @@ func (s *Service) define() {
 	})
 	s.monitors = record.Define(s.store, "health_monitors", record.Spec[HealthMonitor]{
 		Key: func(m *HealthMonitor) string { return m.ID }, Revision: func(m *HealthMonitor) *int64 { return &m.Revision },
+		Event: func(m *HealthMonitor) record.Event {
+			return record.Event{Type: "health_monitor", Project: m.ProjectID}
+		},
 		Columns: []record.Column[HealthMonitor]{
 			{Name: "tenant_id", Value: func(m *HealthMonitor) any { return m.ProjectID }},
 			{Name: "type", Value: func(m *HealthMonitor) any { return m.Type }},
@@ -118,6 +127,9 @@ func (s *Service) define() {
 func (s *Service) defineRest() {
 	s.vips = record.Define(s.store, "vips", record.Spec[VIP]{
 		Key: func(v *VIP) string { return v.ID }, Revision: func(v *VIP) *int64 { return &v.Revision },
+		Event: func(v *VIP) record.Event {
+			return record.Event{Type: "vip", Project: v.ProjectID, Status: string(v.Status)}
+		},
 		Columns: []record.Column[VIP]{
 			{Name: "tenant_id", Value: func(v *VIP) any { return v.ProjectID }},
 			{Name: "name", Value: func(v *VIP) any { return v.Name }},
@@ -147,6 +159,7 @@ func (s *Service) defineRest() {
 	})
 	s.agents = record.Define(s.store, "agents", record.Spec[agentRecord]{
 		Key: func(a *agentRecord) string { return a.ID }, Revision: func(a *agentRecord) *int64 { return &a.Revision },
+		Event:   func(*agentRecord) record.Event { return record.Event{Type: "agent"} },
 		Columns: []record.Column[agentRecord]{{Name: "host", Value: func(a *agentRecord) any { return a.Host }}},
 	})
 }

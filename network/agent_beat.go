@@ -51,6 +51,9 @@ func (a *Agent) Beat(ctx context.Context, at time.Time) error {
 	a.mu.Lock()
 	ids := a.ids
 	a.mu.Unlock()
+	if len(ids) == 0 {
+		return a.register(ctx)
+	}
 	err := a.service.Heartbeat(ctx, at, ids...)
 	if errors.Is(err, ErrNotFound) { // an operator deleted one that still runs
 		err = a.register(ctx)

@@ -55,6 +55,7 @@ func bindingID(agentID, resourceID string) string { return agentID + "/" + resou
 func (s *Service) defineAgents() {
 	s.agents = record.Define(s.store, "agents", record.Spec[AgentInfo]{
 		Key: func(a *AgentInfo) string { return a.ID }, Revision: func(a *AgentInfo) *int64 { return &a.Revision }, Unindexed: unindexed,
+		Event: func(*AgentInfo) record.Event { return record.Event{Type: "agent"} },
 		Columns: []record.Column[AgentInfo]{
 			{Name: "agent_type", Value: func(a *AgentInfo) any { return a.Type }},
 			{Name: "binary_name", Value: func(a *AgentInfo) any { return a.Binary }},
@@ -130,7 +131,7 @@ func (s *Service) Heartbeat(ctx context.Context, at time.Time, ids ...string) er
 	revived := false
 	err := s.update(ctx, func(tx *record.Tx) error {
 		for _, id := range ids {
-			if _, err := s.agents.Modify(tx, id, func(a *AgentInfo) error {
+			if _, err := s.agents.Touch(tx, id, func(a *AgentInfo) error {
 				revived = revived || !s.alive(a)
 				a.HeartbeatAt = at
 				return nil

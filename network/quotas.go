@@ -28,9 +28,11 @@ type QuotaDetail struct {
 func (s *Service) defineRest() {
 	s.limits = record.Define(s.store, "quotas", record.Spec[limits]{
 		Key: func(l *limits) string { return l.ProjectID }, Revision: func(l *limits) *int64 { return &l.Revision },
+		Event: func(l *limits) record.Event { return record.Event{Type: "quota", Project: l.ProjectID} },
 	})
 	s.pools = record.Define(s.store, "subnetpools", record.Spec[SubnetPool]{
 		Key: func(p *SubnetPool) string { return p.ID }, Revision: func(p *SubnetPool) *int64 { return &p.Revision }, Unindexed: unindexed,
+		Event: func(p *SubnetPool) record.Event { return p.told("subnetpool") },
 		Columns: columns(func(p *SubnetPool) *Meta { return &p.Meta }, map[string]func(*SubnetPool) any{
 			"shared": func(p *SubnetPool) any { return p.Shared }, "is_default": func(p *SubnetPool) any { return p.Default },
 			"ip_version": func(p *SubnetPool) any { return p.Version() }, "default_prefixlen": func(p *SubnetPool) any { return p.DefaultLength },
@@ -39,6 +41,7 @@ func (s *Service) defineRest() {
 	})
 	s.policies = record.Define(s.store, "rbac_policies", record.Spec[RBACPolicy]{
 		Key: func(p *RBACPolicy) string { return p.ID }, Revision: func(p *RBACPolicy) *int64 { return &p.Revision }, Unindexed: unindexed,
+		Event: func(p *RBACPolicy) record.Event { return p.told("rbac_policy") },
 		Columns: columns(func(p *RBACPolicy) *Meta { return &p.Meta }, map[string]func(*RBACPolicy) any{
 			"object_type": func(p *RBACPolicy) any { return p.ObjectType }, "object_id": func(p *RBACPolicy) any { return p.ObjectID },
 			"action": func(p *RBACPolicy) any { return p.Action }, "target_tenant": func(p *RBACPolicy) any { return p.Target },

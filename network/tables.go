@@ -12,6 +12,7 @@ import (
 func (s *Service) define() {
 	s.networks = record.Define(s.store, "networks", record.Spec[Network]{
 		Key: func(n *Network) string { return n.ID }, Revision: func(n *Network) *int64 { return &n.Revision }, Unindexed: unindexed,
+		Event: func(n *Network) record.Event { return n.toldIn("network", n.Status) },
 		Columns: columns(func(n *Network) *Meta { return &n.Meta }, map[string]func(*Network) any{
 			"admin_state_up": func(n *Network) any { return n.AdminStateUp }, "shared": func(n *Network) any { return n.Shared },
 			"shared_with": func(n *Network) any { return joined(n.SharedWith) }, "external": func(n *Network) any { return n.External },
@@ -24,6 +25,7 @@ func (s *Service) define() {
 	})
 	s.subnets = record.Define(s.store, "subnets", record.Spec[Subnet]{
 		Key: func(n *Subnet) string { return n.ID }, Revision: func(n *Subnet) *int64 { return &n.Revision }, Unindexed: unindexed,
+		Event: func(n *Subnet) record.Event { return n.told("subnet") },
 		Columns: columns(func(n *Subnet) *Meta { return &n.Meta }, map[string]func(*Subnet) any{
 			"network_id": func(n *Subnet) any { return n.NetworkID }, "cidr": func(n *Subnet) any { return n.CIDR.String() },
 			"ip_version": func(n *Subnet) any { return n.Version() }, "gateway_ip": func(n *Subnet) any { return text(n.Gateway) },
@@ -35,6 +37,7 @@ func (s *Service) define() {
 	})
 	s.ports = record.Define(s.store, "ports", record.Spec[Port]{
 		Key: func(p *Port) string { return p.ID }, Revision: func(p *Port) *int64 { return &p.Revision }, Unindexed: unindexed,
+		Event: func(p *Port) record.Event { return p.toldIn("port", p.Status) },
 		Columns: columns(func(p *Port) *Meta { return &p.Meta }, map[string]func(*Port) any{
 			"network_id": func(p *Port) any { return p.NetworkID }, "mac_address": func(p *Port) any { return p.MAC },
 			"device_id": func(p *Port) any { return p.DeviceID }, "device_owner": func(p *Port) any { return p.DeviceOwner },
@@ -48,6 +51,7 @@ func (s *Service) define() {
 	})
 	s.routers = record.Define(s.store, "routers", record.Spec[Router]{
 		Key: func(r *Router) string { return r.ID }, Revision: func(r *Router) *int64 { return &r.Revision }, Unindexed: unindexed,
+		Event: func(r *Router) record.Event { return r.toldIn("router", r.Status) },
 		Columns: columns(func(r *Router) *Meta { return &r.Meta }, map[string]func(*Router) any{
 			"admin_state_up": func(r *Router) any { return r.AdminStateUp }, "status": func(r *Router) any { return r.Status },
 			"gateway_network": func(r *Router) any { return r.gatewayNetwork() },
@@ -55,6 +59,7 @@ func (s *Service) define() {
 	})
 	s.floating = record.Define(s.store, "floatingips", record.Spec[FloatingIP]{
 		Key: func(f *FloatingIP) string { return f.ID }, Revision: func(f *FloatingIP) *int64 { return &f.Revision }, Unindexed: unindexed,
+		Event: func(f *FloatingIP) record.Event { return f.toldIn("floatingip", f.Status) },
 		Columns: columns(func(f *FloatingIP) *Meta { return &f.Meta }, map[string]func(*FloatingIP) any{
 			"floating_network_id": func(f *FloatingIP) any { return f.NetworkID }, "floating_ip_address": func(f *FloatingIP) any { return text(f.Address) },
 			"port_id": func(f *FloatingIP) any { return f.PortID }, "fixed_ip_address": func(f *FloatingIP) any { return text(f.FixedAddress) },
@@ -103,6 +108,7 @@ func portClaims(p *Port) []record.Claim {
 func (s *Service) defineGroups() {
 	s.groups = record.Define(s.store, "security_groups", record.Spec[SecurityGroup]{
 		Key: func(g *SecurityGroup) string { return g.ID }, Revision: func(g *SecurityGroup) *int64 { return &g.Revision }, Unindexed: unindexed,
+		Event: func(g *SecurityGroup) record.Event { return g.told("security_group") },
 		Columns: columns(func(g *SecurityGroup) *Meta { return &g.Meta }, map[string]func(*SecurityGroup) any{
 			"stateful": func(g *SecurityGroup) any { return g.Stateful },
 		}),
@@ -121,6 +127,7 @@ func (s *Service) defineGroups() {
 	}
 	s.rules = record.Define(s.store, "security_group_rules", record.Spec[SecurityGroupRule]{
 		Key: func(r *SecurityGroupRule) string { return r.ID }, Revision: func(r *SecurityGroupRule) *int64 { return &r.Revision }, Unindexed: unindexed,
+		Event: func(r *SecurityGroupRule) record.Event { return r.told("security_group_rule") },
 		Columns: columns(func(r *SecurityGroupRule) *Meta { return &r.Meta }, map[string]func(*SecurityGroupRule) any{
 			"security_group_id": func(r *SecurityGroupRule) any { return r.GroupID }, "direction": func(r *SecurityGroupRule) any { return r.Direction },
 			"ethertype": func(r *SecurityGroupRule) any { return r.EtherType }, "protocol": func(r *SecurityGroupRule) any { return r.Protocol },

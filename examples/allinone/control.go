@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/examples/allinone/machine"
 	"github.com/kintoun/kintoun/examples/allinone/quickstart"
 	"github.com/kintoun/kintoun/internal/lab"
 	"github.com/kintoun/kintoun/internal/process"
@@ -97,14 +98,14 @@ func (s *settings) start(ctx context.Context) (string, error) {
 	if err := s.rememberLab(); err != nil {
 		return "", err
 	}
-	server, err := process.Start(spec)
+	started, err := process.Start(spec)
 	for _, file := range files {
 		_ = file.Close()
 	}
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("process %d", server.PID), s.ready(ctx, server)
+	return fmt.Sprintf("process %d", started.PID), s.ready(ctx, started)
 }
 
 // labMark is there while the server's networks are, or were last, in a lab.
@@ -189,15 +190,15 @@ func (s *settings) inside(ctx context.Context, namespace string, command ...stri
 
 // enter is the command, run where the cloud's networks are.
 func (s *settings) enter(command []string) ([]string, error) {
-	server, err := process.Find(s.serverDir())
+	running, err := process.Find(s.serverDir())
 	if err != nil {
 		return nil, err
 	}
-	if server == nil {
+	if running == nil {
 		return nil, errors.New("no server runs in the background: start one with `allinone up`")
 	}
 	// A lab's first process has a network of its own; a server outside a lab has ours, and entering it changes nothing.
-	return append([]string{"nsenter", "--target", strconv.Itoa(server.PID), "--net", "--mount", "--pid", "--ipc", "--uts", "--"}, command...), nil
+	return append([]string{"nsenter", "--target", strconv.Itoa(running.PID), "--net", "--mount", "--pid", "--ipc", "--uts", "--"}, command...), nil
 }
 
 // execute becomes the command that the arguments say.
@@ -221,18 +222,18 @@ const stopPatience = 20 * time.Second
 // down ends the server and everything that it started, and deletes its files.
 func down(ctx context.Context, s *settings) error {
 	display := quickstart.NewDisplay(os.Stdout)
-	server, err := process.Find(s.serverDir())
+	running, err := process.Find(s.serverDir())
 	if err != nil {
 		return err
 	}
-	if server != nil {
-		if err := display.Step("server", func(func(string)) (string, error) { return "ended", server.Stop(ctx, stopPatience) }); err != nil {
+	if running != nil {
+		if err := display.Step("server", func(func(string)) (string, error) { return "ended", running.Stop(ctx, stopPatience) }); err != nil {
 			return err
 		}
 	}
 	// What ran in a lab ended with the lab's first process. What ran on the machine is still there.
 	if _, err := os.Stat(s.labMark()); errors.Is(err, os.ErrNotExist) && exists(s.DataDir) {
-		if err := display.Step("servers, networks and balancers", func(func(string)) (string, error) { return "removed", cloud.Purge(ctx, s.Options) }); err != nil {
+		if err := display.Step("servers, networks and balancers", func(func(string)) (string, error) { return "removed", machine.Purge(ctx, s.Options.Options) }); err != nil {
 			return err
 		}
 	}

@@ -21,12 +21,13 @@ import (
 	"syscall"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/examples/allinone/server"
 	"github.com/kintoun/kintoun/internal/lab"
 )
 
 func main() {
 	if lab.IsInit() {
-		os.Exit(lab.Init(&lab.InitOptions{Files: cloud.InheritedFiles(), Restart: true}))
+		os.Exit(lab.Init(&lab.InitOptions{Files: server.InheritedFiles(), Restart: true}))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -78,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 
 // settings are the options of the cloud and of this program.
 type settings struct {
-	cloud.Options
+	server.Options
 	// lab keeps the cloud inside namespaces of its own, which have no way out.
 	lab   bool
 	guest string
@@ -117,7 +118,7 @@ func serve(ctx context.Context, s *settings) error {
 		}
 	}
 	s.Log = s.logger()
-	c, err := cloud.Start(ctx, s.Options)
+	c, err := server.Start(ctx, s.Options)
 	if err != nil {
 		return err
 	}

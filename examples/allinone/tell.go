@@ -10,6 +10,7 @@ import (
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/kintoun/kintoun/examples/allinone/quickstart"
+	"github.com/kintoun/kintoun/examples/allinone/server"
 )
 
 // sshKey returns the public half of the quick start's key pair, made when missing.
@@ -32,7 +33,7 @@ func (s *settings) tell(plan *quickstart.Plan) error {
 		s.Path("openrc-admin"): plan.Admin.OpenRC(),
 		s.Path("clouds.yaml"):  cloud.CloudsYAML(map[string]cloud.Credentials{"kintoun": plan.Demo, "kintoun-admin": plan.Admin}),
 	} {
-		if err := cloud.WriteFile(path, content, 0o600); err != nil {
+		if err := server.WriteFile(path, content, 0o600); err != nil {
 			return err
 		}
 	}

@@ -86,7 +86,7 @@ func TestImports(t *testing.T) {
 	for _, p := range packages(t) {
 		k, self := room(p.path())
 		if k == stranger {
-			t.Errorf("%s: there is no such room: a package belongs to one of the domains (%s), to internal or to examples", p.ImportPath, strings.Join(domains, ", "))
+			t.Errorf("%s: there is no such room: a package belongs to one of the domains (%s), to event, to internal or to examples", p.ImportPath, strings.Join(domains, ", "))
 			continue
 		}
 		for _, i := range p.Imports {
@@ -267,6 +267,13 @@ func TestTheRulesBite(t *testing.T) {
 		{"image", "image/format", true},
 		{"image/format", "image", false},
 		{"examples/allinone", "network/ovsgre", true},
+		{"network", "event", true},
+		{"network", "event/sse", false},
+		{"network/bridge", "event", false},
+		{"event", "event/sse", false},
+		{"event", "internal/fault", false},
+		{"event/sse", "event", true},
+		{"event/webhook", "internal/record", false},
 	} {
 		k, self := room(c.from)
 		require.Equal(t, c.good, forbidden(c.from, k, self, module+"/"+c.to) == "", "%s imports %s", c.from, c.to)

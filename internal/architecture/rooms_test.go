@@ -18,6 +18,7 @@ const (
 	part       kind = "part of a domain"
 	private    kind = "domain's internal package"
 	shared     kind = "internal package"
+	carrier    kind = "carrier of events"
 	example    kind = "example"
 	plain      kind = "plain package for all rooms"
 	stranger   kind = "package outside the floor plan"
@@ -43,8 +44,10 @@ func room(path string) (k kind, of string) {
 		return shared, ""
 	case first == "examples":
 		return example, ""
-	case path == "inject":
+	case path == "inject", path == "event":
 		return plain, ""
+	case first == "event":
+		return carrier, ""
 	case !slices.Contains(domains, first):
 		return stranger, ""
 	case rest == "":
@@ -80,7 +83,7 @@ var none = []string{}
 var rules = map[kind]rule{
 	domain: {
 		may: func(self, path string, k kind, of string) bool {
-			return of == self && (k == contract || k == part) || slices.Contains([]string{"internal/fault", "internal/record", "internal/converge"}, path)
+			return of == self && (k == contract || k == part) || slices.Contains([]string{"event", "internal/fault", "internal/record", "internal/converge"}, path)
 		},
 		outside: []string{"github.com/google/uuid", "golang.org/x/crypto"},
 		why: "a domain holds types, validation and state. It must be usable with any drivers, any API in front and any database, and beside any other domain: " +
@@ -133,8 +136,13 @@ var rules = map[kind]rule{
 		why: "what a domain's rooms share belongs to that domain",
 	},
 	shared: {
-		may: func(_, _ string, k kind, _ string) bool { return k == shared },
+		may: func(_, path string, k kind, _ string) bool { return k == shared || path == "event" },
 		why: "what all domains share knows none of them",
+	},
+	carrier: {
+		may:     func(_, path string, _ kind, _ string) bool { return path == "event" || path == "internal/fault" },
+		outside: none,
+		why:     "events are for programs that may have no cloud in them: they are carried with the standard library, and come from any Source",
 	},
 	example: {
 		may: func(_, path string, _ kind, _ string) bool { return path != "internal/record" },

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,10 @@ type Change struct {
 	Kind string
 	ID   string
 	Op   Op
+	// Event is what the world is told of it; without a type, nothing.
+	Event Event
+	// Time is when it was written.
+	Time time.Time
 }
 
 // ErrCompacted says that changes between after and the oldest one kept are gone: start again from the present
@@ -39,14 +45,34 @@ const (
 	batch     = 500
 )
 
-func (tx *Tx) change(kind, id string, op Op) error {
+// eventColumns are those that tables of changes were made without in the beginning.
+const eventColumns = ", type TEXT NOT NULL DEFAULT '', resource TEXT NOT NULL DEFAULT '', project TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT '', at BIGINT NOT NULL DEFAULT 0"
+
+func (s *Store) addEventColumns(tx *Tx) error {
+	have, err := tx.columns(s.table("changes"))
+	if err != nil || slices.Contains(have, "type") {
+		return err
+	}
+	for column := range strings.SplitSeq(strings.TrimPrefix(eventColumns, ", "), ", ") {
+		if _, err := tx.exec("ALTER TABLE " + s.table("changes") + " ADD COLUMN " + column); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) change(kind, id string, op Op, e Event) error {
 	tx.changes++
-	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op) VALUES (?, ?, ?)", kind, id, string(op))
+	if e.Gone {
+		op = Deleted
+	}
+	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, type, resource, project, status, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		kind, id, string(op), e.Type, e.ID, e.Project, e.Status, time.Now().UnixMicro())
 	return err
 }
 
 // Announce adds a change to the feed that is not the write of a record: something that followers derive from several.
-func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated) }
+func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated, Event{}) }
 
 // announce wakes the watchers of this process. It says when it is time to compact.
 func (s *Store) announce(changes int) bool {
@@ -115,7 +141,7 @@ func (s *Store) Watch(ctx context.Context, after int64) iter.Seq2[Change, error]
 
 func (s *Store) changesAfter(ctx context.Context, after int64) ([]Change, error) {
 	tx := s.Read(ctx)
-	rows, err := tx.query(fmt.Sprintf("SELECT seq, kind, id, op FROM %s WHERE seq > ? ORDER BY seq LIMIT %d", s.table("changes"), batch), after)
+	rows, err := tx.query(fmt.Sprintf("SELECT seq, kind, id, op, type, resource, project, status, at FROM %s WHERE seq > ? ORDER BY seq LIMIT %d", s.table("changes"), batch), after)
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +149,11 @@ func (s *Store) changesAfter(ctx context.Context, after int64) ([]Change, error)
 	var changes []Change
 	for rows.Next() {
 		var c Change
-		if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Op); err != nil {
+		var at int64
+		if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Op, &c.Event.Type, &c.Event.ID, &c.Event.Project, &c.Event.Status, &at); err != nil {
 			return nil, err
 		}
+		c.Time = time.UnixMicro(at).UTC()
 		changes = append(changes, c)
 	}
 	if err := rows.Err(); err != nil {

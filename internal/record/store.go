@@ -2,7 +2,8 @@
 //
 // A [Table] is one kind of record: a JSON document beside real, indexed columns for whatever is filtered or sorted
 // by, a revision for optimistic updates, and claims, which make any value (an address in a subnet, a name) unique
-// by a constraint in the database. Every write leaves a row in the store's change feed, in the same transaction.
+// by a constraint in the database. Every write but [Table.Touch] leaves a row in the store's change feed, in the same
+// transaction; those of kinds with a [Spec.Event] are the domain's public events too.
 //
 //	store, err := record.Open(ctx, db, "network")
 //	ports := record.Define(store, "ports", record.Spec[Port]{…})
@@ -15,9 +16,12 @@ package record
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,12 +37,18 @@ type Store struct {
 	postgres bool
 	tables   []migrator
 
+	statements statements
+
 	mu      sync.Mutex
 	changed chan struct{}
 	written int // changes since the last compaction
 }
 
-type migrator interface{ migrate(tx *Tx) error }
+type migrator interface {
+	migrate(tx *Tx) error
+	// describe changes whenever migrate would do something else.
+	describe() string
+}
 
 // Open prepares the domain's part of db. Call [Define] for each kind of record and then [Store.Migrate].
 func Open(ctx context.Context, db *sql.DB, domain string) (*Store, error) {
@@ -53,29 +63,67 @@ func Open(ctx context.Context, db *sql.DB, domain string) (*Store, error) {
 	return s, nil
 }
 
-// Migrate creates or extends the domain's tables. It is safe to call again, and from several processes.
+// Migrate creates or extends the domain's tables. It is safe to call again, and from several processes; where the
+// database has them already it costs one look.
 func (s *Store) Migrate(ctx context.Context) error {
+	layout := s.layout()
+	var have string
+	if err := s.db.QueryRowContext(ctx, "SELECT fingerprint FROM "+s.table("layout")).Scan(&have); err == nil && have == layout {
+		return nil
+	}
 	return s.Update(ctx, func(tx *Tx) error {
-		sequence := "INTEGER PRIMARY KEY AUTOINCREMENT"
-		if s.postgres {
-			sequence = "BIGSERIAL PRIMARY KEY"
+		if err := s.create(tx); err != nil {
+			return err
 		}
 		for _, statement := range []string{
-			"CREATE TABLE IF NOT EXISTS " + s.table("changes") + " (seq " + sequence + ", kind TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL)",
-			"CREATE TABLE IF NOT EXISTS " + s.table("claims") + " (space TEXT NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (space, value))",
-			"CREATE INDEX IF NOT EXISTS " + s.table("claims_owner") + " ON " + s.table("claims") + " (kind, owner)",
+			"CREATE TABLE IF NOT EXISTS " + s.table("layout") + " (fingerprint TEXT NOT NULL)",
+			"DELETE FROM " + s.table("layout"),
+			"INSERT INTO " + s.table("layout") + " (fingerprint) VALUES ('" + layout + "')",
 		} {
 			if _, err := tx.exec(statement); err != nil {
 				return err
 			}
 		}
-		for _, t := range s.tables {
-			if err := t.migrate(tx); err != nil {
-				return err
-			}
-		}
 		return nil
 	})
+}
+
+// layout is a fingerprint of the tables as this program wants them.
+func (s *Store) layout() string {
+	h := sha256.New()
+	_, _ = io.WriteString(h, commonColumns+eventColumns)
+	for _, t := range s.tables {
+		_, _ = io.WriteString(h, t.describe())
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// commonColumns are those that every record's table has.
+const commonColumns = "id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+
+func (s *Store) create(tx *Tx) error {
+	sequence := "INTEGER PRIMARY KEY AUTOINCREMENT"
+	if s.postgres {
+		sequence = "BIGSERIAL PRIMARY KEY"
+	}
+	for _, statement := range []string{
+		"CREATE TABLE IF NOT EXISTS " + s.table("changes") + " (seq " + sequence + ", kind TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL" + eventColumns + ")",
+		"CREATE TABLE IF NOT EXISTS " + s.table("claims") + " (space TEXT NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (space, value))",
+		"CREATE INDEX IF NOT EXISTS " + s.table("claims_owner") + " ON " + s.table("claims") + " (kind, owner)",
+	} {
+		if _, err := tx.exec(statement); err != nil {
+			return err
+		}
+	}
+	if err := s.addEventColumns(tx); err != nil {
+		return err
+	}
+	for _, t := range s.tables {
+		if err := t.migrate(tx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) table(name string) string { return s.domain + "_" + name }
@@ -85,6 +133,7 @@ type Tx struct {
 	ctx     context.Context
 	store   *Store
 	q       querier
+	sql     *sql.Tx // nil for a reader
 	writes  bool
 	changes int
 }
@@ -108,6 +157,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		changes, err := s.try(ctx, fn)
+		s.statements.prepare(ctx, s.db)
 		if err == nil {
 			if changes > 0 && s.announce(changes) {
 				// The write is done whether or not old changes can be forgotten now.
@@ -137,7 +187,7 @@ func (s *Store) try(ctx context.Context, fn func(tx *Tx) error) (changes int, er
 		return 0, err
 	}
 	defer func() { _ = sqlTx.Rollback() }()
-	tx := &Tx{ctx: ctx, store: s, q: sqlTx, writes: true}
+	tx := &Tx{ctx: ctx, store: s, q: sqlTx, sql: sqlTx, writes: true}
 	if err := fn(tx); err != nil {
 		return 0, err
 	}
@@ -151,7 +201,14 @@ func (s *Store) try(ctx context.Context, fn func(tx *Tx) error) (changes int, er
 func (tx *Tx) Context() context.Context { return tx.ctx }
 
 func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
-	result, err := tx.q.ExecContext(tx.ctx, tx.store.rebind(query), args...)
+	query = tx.store.rebind(query)
+	var result sql.Result
+	var err error
+	if prepared := tx.prepared(query); prepared != nil {
+		result, err = prepared.ExecContext(tx.ctx, args...)
+	} else {
+		result, err = tx.q.ExecContext(tx.ctx, query, args...)
+	}
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -159,7 +216,11 @@ func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
 }
 
 func (tx *Tx) query(query string, args ...any) (*sql.Rows, error) {
-	return tx.q.QueryContext(tx.ctx, tx.store.rebind(query), args...)
+	query = tx.store.rebind(query)
+	if prepared := tx.prepared(query); prepared != nil {
+		return prepared.QueryContext(tx.ctx, args...)
+	}
+	return tx.q.QueryContext(tx.ctx, query, args...)
 }
 
 // rebind writes PostgreSQL's $1, $2 for the ? of SQLite. Queries are made in this package and hold no other "?".

@@ -22,6 +22,19 @@ type Spec[T any] struct {
 	Unindexed []string
 	// Claims are the values that belong to this record alone while it exists. Nil for none.
 	Claims func(*T) []Claim
+	// Event says how a change of the record is told to the world, see [Store.Events]. Nil, and an Event without a
+	// type, keep it inside.
+	Event func(*T) Event
+}
+
+// Event is what [Store.Events] tells of a record besides its identifier.
+type Event struct {
+	// Type is the resource's, in OpenStack's words; Project its owner, and Status its state, where it has them.
+	Type, Project, Status string
+	// ID is the resource's identifier where that is not the record's.
+	ID string
+	// Gone says that the resource is deleted, although its record stays.
+	Gone bool
 }
 
 // Column is a value that is kept outside the document too.
@@ -56,16 +69,20 @@ func Define[T any](s *Store, kind string, spec Spec[T]) *Table[T] {
 // Kind is the name that the table was defined with, as seen in [Change].
 func (t *Table[T]) Kind() string { return t.kind }
 
+func (t *Table[T]) describe() string {
+	return fmt.Sprint(t.kind, t.columns, t.spec.Unindexed)
+}
+
 func (t *Table[T]) migrate(tx *Tx) error {
 	// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
-	definition := "id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+	definition := commonColumns
 	for _, column := range t.columns {
 		definition += ", " + column + t.columnType()
 	}
 	if _, err := tx.exec("CREATE TABLE IF NOT EXISTS " + t.name + " (" + definition + ")"); err != nil {
 		return err
 	}
-	have, err := t.present(tx)
+	have, err := tx.columns(t.name)
 	if err != nil {
 		return err
 	}
@@ -97,8 +114,9 @@ func (t *Table[T]) columnType() string {
 	return ""
 }
 
-func (t *Table[T]) present(tx *Tx) ([]string, error) {
-	rows, err := tx.query("SELECT * FROM " + t.name + " WHERE 1 = 0")
+// columns are the names of those that the table in the database has.
+func (tx *Tx) columns(table string) ([]string, error) {
+	rows, err := tx.query("SELECT * FROM " + table + " WHERE 1 = 0")
 	if err != nil {
 		return nil, err
 	}
@@ -152,16 +170,12 @@ func (t *Table[T]) Insert(tx *Tx, r *T) error {
 	if err := t.claim(tx, r); err != nil {
 		return err
 	}
-	return tx.change(t.kind, t.spec.Key(r), Created)
+	return tx.change(t.kind, t.spec.Key(r), Created, t.event(r))
 }
 
 // Update replaces the record, which must be at the revision that it was read at: else [ErrStale].
 func (t *Table[T]) Update(tx *Tx, r *T) error {
-	revision := t.spec.Revision(r)
-	read := *revision
-	*revision = read + 1
-	if err := t.write(tx, r, read); err != nil {
-		*revision = read
+	if err := t.replace(tx, r); err != nil {
 		return err
 	}
 	if t.spec.Claims != nil {
@@ -172,7 +186,19 @@ func (t *Table[T]) Update(tx *Tx, r *T) error {
 			return err
 		}
 	}
-	return tx.change(t.kind, t.spec.Key(r), Updated)
+	return tx.change(t.kind, t.spec.Key(r), Updated, t.event(r))
+}
+
+// replace writes the next revision of the record.
+func (t *Table[T]) replace(tx *Tx, r *T) error {
+	revision := t.spec.Revision(r)
+	read := *revision
+	*revision = read + 1
+	err := t.write(tx, r, read)
+	if err != nil {
+		*revision = read
+	}
+	return err
 }
 
 func (t *Table[T]) write(tx *Tx, r *T, read int64) error {
@@ -210,23 +236,68 @@ func (t *Table[T]) Modify(tx *Tx, id string, fn func(*T) error) (*T, error) {
 	return r, t.Update(tx, r)
 }
 
+// Touch is [Table.Modify] for what changes all the time and nobody has to hear of: signs of life, counters. It leaves
+// no change in the feed, and fn must leave the record's claims as they are.
+func (t *Table[T]) Touch(tx *Tx, id string, fn func(*T) error) (*T, error) {
+	r, err := t.Get(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := fn(r); err != nil {
+		return nil, err
+	}
+	return r, t.replace(tx, r)
+}
+
 // Delete removes the record and frees its claims; fault.ErrNotFound if there is none.
 func (t *Table[T]) Delete(tx *Tx, id string) error {
-	result, err := tx.exec("DELETE FROM "+t.name+" WHERE id = ?", id)
+	last, err := t.take(tx, id)
 	if err != nil {
 		return err
-	}
-	if n, err := result.RowsAffected(); err != nil {
-		return err
-	} else if n == 0 {
-		return fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
 	}
 	if t.spec.Claims != nil {
 		if err := t.release(tx, id); err != nil {
 			return err
 		}
 	}
-	return tx.change(t.kind, id, Deleted)
+	if last.Gone {
+		last = Event{} // it was told before
+	}
+	return tx.change(t.kind, id, Deleted, last)
+}
+
+// take removes the record and says what its last event is.
+func (t *Table[T]) take(tx *Tx, id string) (Event, error) {
+	rows, err := tx.query("DELETE FROM "+t.name+" WHERE id = ? RETURNING doc", id)
+	if err != nil {
+		return Event{}, translate(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return Event{}, err
+		}
+		return Event{}, fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
+	}
+	var doc []byte
+	if err := rows.Scan(&doc); err != nil {
+		return Event{}, err
+	}
+	var last T
+	if t.spec.Event != nil {
+		if err := json.Unmarshal(doc, &last); err != nil {
+			return Event{}, fmt.Errorf("%s in the database: %w", t.kind, err)
+		}
+	}
+	// The statement is done when its rows have been read.
+	return t.event(&last), errors.Join(rows.Close(), rows.Err())
+}
+
+func (t *Table[T]) event(r *T) Event {
+	if t.spec.Event == nil {
+		return Event{}
+	}
+	return t.spec.Event(r)
 }
 
 func (t *Table[T]) values(r *T) []any {

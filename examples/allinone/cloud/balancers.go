@@ -93,14 +93,3 @@ func gone(err error) error {
 	}
 	return err
 }
-
-// portsPlugger plugs without a control plane: all that a purge does is unplug.
-type portsPlugger struct{ ports networkdriver.Ports }
-
-func (p portsPlugger) Plug(context.Context, string, string, string) error {
-	return fmt.Errorf("no port is plugged while the host is cleared: %w", lbaas.ErrUnavailable)
-}
-
-func (p portsPlugger) Unplug(ctx context.Context, portID string) error {
-	return p.ports.Remove(ctx, portID)
-}

@@ -1,185 +1,148 @@
+// Package cloud composes every domain of Kintoun into one OpenStack-compatible cloud in one process: the one place that
+// knows all domains and says how they are wired.
+//
+// [Start] makes the services over one database and puts their APIs on HTTP. Hosts come after, with [Cloud.AddHost]: a
+// [Host] is a set of drivers, this machine's own (package machine, as the server allinone has them) or in-memory ones
+// (package cloudtest, for tests). A cloud without hosts answers everything and starts nothing.
+//
+// The package needs nothing of the machine beyond the ports that it listens on, and runs wherever Go does. A Cloud is
+// safe for concurrent use. State is in the database and in the image store: a process may be killed at any moment, and a
+// new one that starts over the same goes on.
 package cloud
 
 import (
 	"context"
-	"database/sql"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/identity"
-	"github.com/kintoun/kintoun/identity/fernet"
 	"github.com/kintoun/kintoun/image"
-	"github.com/kintoun/kintoun/image/filestore"
-	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/lbaas"
+	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
 	"golang.org/x/sync/errgroup"
 )
 
-// Cloud is a running cloud.
+// Cloud is a running cloud. Its services are there to be called from Go, past the APIs.
 type Cloud struct {
+	Identity *identity.Service
+	Image    *image.Service
+	Network  *network.Service
+	Compute  *compute.Service
+	LBaaS    *lbaas.Service
+	Metadata *metadata.Service
+
 	options Options
-	db      *sql.DB
-
-	identity *identity.Service
-	image    *image.Service
-	network  *network.Service
-	compute  *compute.Service
-	lbaas    *lbaas.Service
-	host     *host
-
+	ctx     context.Context //nolint:containedctx // what the hosts that are added later run under
 	running *errgroup.Group
 	stop    context.CancelFunc
 }
 
 // Start starts the cloud and returns when its APIs answer. It runs until ctx ends; see [Cloud.Wait].
-//
-// Whatever runs on this host already, from an earlier process, is adopted as it is.
 func Start(ctx context.Context, o Options) (*Cloud, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	if o.DB == nil || o.Images == nil {
+		return nil, errors.New("a cloud needs a database and an image store")
 	}
-	c := &Cloud{options: o}
-	if err := c.open(ctx); err != nil {
-		return nil, errors.Join(err, c.close())
+	c := &Cloud{options: o.withDefaults()}
+	if c.options.Listeners == nil {
+		c.options.Listeners = Listeners{}
 	}
-	ctx, stop := context.WithCancel(ctx)
-	group, ctx := errgroup.WithContext(ctx)
-	c.running, c.stop = group, stop
-	if err := c.begin(ctx); err != nil {
-		stop()
+	if err := c.options.Listeners.OpenMissing(c.options.Listen, c.options.Ports); err != nil {
+		return nil, err
+	}
+	ctx, c.stop = context.WithCancel(ctx)
+	c.running, c.ctx = errgroup.WithContext(ctx)
+	if err := c.begin(c.ctx); err != nil {
+		c.stop()
 		return nil, errors.Join(err, c.Wait())
 	}
-	c.host.run(ctx, group)
 	return c, nil
 }
 
 // begin makes each service and has its API answer as soon as it can; requests for the others wait in their sockets.
-// The APIs need nothing of the host: what is wanted of it is recorded until it is ready.
 func (c *Cloud) begin(ctx context.Context) error {
 	if err := c.startIdentity(ctx); err != nil {
-		return diskFull(err, c.options.DataDir)
+		return err
 	}
 	c.serveIdentity(ctx)
 	if err := c.startServices(ctx); err != nil {
-		return diskFull(err, c.options.DataDir)
+		return err
 	}
 	c.serve(ctx)
-	var err error
-	c.host, err = c.newHost(ctx)
-	return err
+	return nil
 }
 
-// Wait returns when the cloud has stopped. Servers, routers and balancers go on.
+// Wait returns when the cloud has stopped. What runs on its hosts goes on.
 func (c *Cloud) Wait() error {
 	err := c.running.Wait()
 	c.stop()
-	return errors.Join(err, c.close())
+	return errors.Join(err, c.options.Listeners.Close())
 }
 
-func (c *Cloud) close() error {
-	var failures []error
-	if c.host != nil {
-		failures = append(failures, c.host.close())
-	}
-	if c.db != nil {
-		failures = append(failures, c.db.Close())
-	}
-	return errors.Join(append(failures, c.options.closeListeners())...)
+// Stop ends the cloud and waits until it has stopped.
+func (c *Cloud) Stop() error {
+	c.stop()
+	return c.Wait()
 }
 
-// open takes hold of the directories, ports and database.
-func (c *Cloud) open(ctx context.Context) error {
-	o := &c.options
-	if err := makeDirectories(o); err != nil {
-		return err
-	}
-	if err := o.listen(); err != nil {
-		return err
-	}
-	db, err := sqlitedb.Open(ctx, o.Path("kintoun.db"))
-	if err != nil {
-		return fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin with an empty cloud)", err)
-	}
-	c.db = db
-	return nil
-}
+// URL is the address that clients reach a service at.
+func (c *Cloud) URL(s Service) string { return c.options.URL(s) }
 
-func makeDirectories(o *Options) error {
-	for _, dir := range []string{o.DataDir, o.RunDir} {
-		// QEMU and HAProxy run as other users and have to pass through.
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("%w: choose other directories with -data and -run", diskFull(err, dir))
-		}
-	}
-	return nil
-}
-
-func diskFull(err error, dir string) error {
-	// SQLite has words of its own for a full disk.
-	if err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "database or disk is full")) {
-		return fmt.Errorf("the disk that holds %s is full: make room, or choose another with -data (%w)", dir, err)
-	}
-	return err
+// Admin are the credentials of the administrator, as long as nobody changed the password that the options had.
+func (c *Cloud) Admin() Credentials {
+	return Credentials{AuthURL: c.URL(Identity) + "/v3", Region: c.options.Region, User: identity.AdminUser, Project: identity.AdminProject, Password: c.options.AdminPassword}
 }
 
 func (c *Cloud) startIdentity(ctx context.Context) error {
-	keys, err := fernet.Open(c.options.Path("fernet-keys"), nil)
-	if err != nil {
+	o := &c.options
+	var err error
+	if c.Identity, err = identity.New(ctx, o.DB, o.Keys, &identity.Options{BcryptCost: o.BcryptCost, Now: o.Now}); err != nil {
 		return err
 	}
-	if c.identity, err = identity.New(ctx, c.db, keys, &identity.Options{BcryptCost: bcryptCost}); err != nil {
-		return err
+	if o.AdminPassword == "" {
+		o.AdminPassword, o.AdminPasswordRandom = rand.Text(), true
 	}
-	return c.bootstrap(ctx)
+	return c.Identity.Bootstrap(ctx, identity.BootstrapSpec{
+		AdminPassword: o.AdminPassword, AdminPasswordRandom: o.AdminPasswordRandom, Region: o.Region, Services: []identity.BootstrapService{
+			{Type: "identity", Name: "keystone", Public: o.URL(Identity) + "/v3"},
+			{Type: "compute", Name: "nova", Public: o.URL(Compute) + "/v2.1"},
+			{Type: "network", Name: "neutron", Public: o.URL(Network)},
+			{Type: "image", Name: "glance", Public: o.URL(Image)},
+		}})
 }
 
 // startServices makes the rest of the control plane, which touches nothing but the database and the image store.
 func (c *Cloud) startServices(ctx context.Context) error {
 	o := &c.options
-	store, err := filestore.New(o.Path("images"), nil)
-	if err != nil {
+	var err error
+	if c.Image, err = image.New(ctx, o.DB, o.Images, &image.Options{Host: o.Name, AllowUnknownContent: true, Now: o.Now, Log: o.Log}); err != nil {
 		return err
 	}
-	if c.image, err = image.New(ctx, c.db, store, &image.Options{Host: o.Host, AllowUnknownContent: true, Log: o.Log}); err != nil {
+	networks := network.Options{TunnelType: o.TunnelType, MTU: o.MTU, PhysicalNetworks: []string{PhysicalNetwork}, Now: o.Now}
+	if c.Network, err = network.New(ctx, o.DB, &networks); err != nil {
 		return err
 	}
-	tunnel, mtu := o.tunnel()
-	if c.network, err = network.New(ctx, c.db, &network.Options{TunnelType: tunnel, MTU: mtu, PhysicalNetworks: []string{physicalNetwork}}); err != nil {
+	if c.Compute, err = compute.New(ctx, o.DB, computeImages{c.Image}, computeNetworks{c.Network}, &compute.Options{Now: o.Now}); err != nil {
 		return err
 	}
-	if c.compute, err = compute.New(ctx, c.db, computeImages{c.image}, computeNetworks{c.network}, nil); err != nil {
+	if err := c.Compute.EnsureFlavors(ctx, flavors()...); err != nil {
 		return err
 	}
-	if err := c.compute.EnsureFlavors(ctx, flavors()...); err != nil {
+	if c.LBaaS, err = lbaas.New(ctx, o.DB, balancerPorts{c.Network}, &lbaas.Options{Now: o.Now}); err != nil {
 		return err
 	}
-	c.lbaas, err = lbaas.New(ctx, c.db, balancerPorts{c.network}, nil)
+	if len(o.MetadataSecret) == 0 {
+		o.MetadataSecret = []byte(rand.Text())
+	}
+	source := metadataSource{network: c.Network, compute: c.Compute, ports: computeNetworks{c.Network}}
+	c.Metadata, err = metadata.New(source, o.MetadataSecret, &metadata.Options{Log: o.Log})
 	return err
-}
-
-func (c *Cloud) bootstrap(ctx context.Context) error {
-	o := &c.options
-	_, missing := os.Stat(o.adminPasswordFile())
-	admin, err := o.Admin()
-	if err != nil {
-		return err
-	}
-	random := missing != nil && o.AdminPassword == ""
-	return c.identity.Bootstrap(ctx, identity.BootstrapSpec{AdminPassword: admin.Password, AdminPasswordRandom: random, Region: o.Region, Services: []identity.BootstrapService{
-		{Type: "identity", Name: "keystone", Public: o.URL(Identity) + "/v3"},
-		{Type: "compute", Name: "nova", Public: o.URL(Compute) + "/v2.1"},
-		{Type: "network", Name: "neutron", Public: o.URL(Network)},
-		{Type: "image", Name: "glance", Public: o.URL(Image)},
-	}})
 }
 
 // flavors are devstack's, with as little memory as the small guest needs.
@@ -192,18 +155,15 @@ func flavors() []compute.Flavor {
 	}
 }
 
-// bcryptCost is what checking a user's password costs: about 60 ms of a processor.
-const bcryptCost = 10
-
 const (
 	headerPatience   = 10 * time.Second
 	shutdownPatience = 5 * time.Second
 )
 
-// listenAndServe answers on the service's listener until ctx ends, and then finishes what is under way.
+// listenAndServe answers on the service's listeners until ctx ends, and then finishes what is under way.
 func (c *Cloud) listenAndServe(ctx context.Context, s Service, handler http.Handler) {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerPatience, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: c.options.Wrap(s, handler), ReadHeaderTimeout: headerPatience, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(c.options.Log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	for _, l := range c.options.Listeners[s] {

@@ -3,71 +3,111 @@ package cloud
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
-	"os"
-	"runtime"
+	"time"
 
 	"github.com/kintoun/kintoun/compute"
-	"github.com/kintoun/kintoun/compute/qemu"
+	computedriver "github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/lbaas"
-	"github.com/kintoun/kintoun/lbaas/haproxy"
-	"github.com/kintoun/kintoun/metadata/proxy"
+	lbaasdriver "github.com/kintoun/kintoun/lbaas/driver"
+	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
-	"github.com/kintoun/kintoun/network/dhcp"
-	"github.com/kintoun/kintoun/network/netnsrouter"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 )
 
-// host is this machine's part of the cloud: its drivers and the agents over them.
-type host struct {
-	fabric    fabric
-	dhcp      *dhcp.Driver
-	routers   *netnsrouter.Driver
-	servers   *qemu.Driver
-	balancers *haproxy.Driver
-	proxy     *proxy.Proxy
+// Host is a machine as a cloud sees it: the drivers that make it match what is wanted of it.
+type Host struct {
+	// Name is the machine's among the cloud's hosts.
+	Name string
+	// Resources are what it can give to servers.
+	Resources compute.Resources
+	Network   network.Drivers
+	Servers   computedriver.Servers
+	// Balancers makes the driver of load balancers, which plugs the ports of their addresses with the plugger; nil has
+	// the host take no balancers.
+	Balancers func(lbaasdriver.Plugger) (lbaasdriver.Balancers, error)
+	// Metadata makes what listens in the namespaces of networks and routers for servers that ask 169.254.169.254; nil is
+	// nobody.
+	Metadata func(service *metadata.Service, secret []byte) (network.Namespaces, error)
+	// MetadataAddress is where it listens in a network's namespace, MetadataPort where routers redirect requests to.
+	MetadataAddress netip.Addr
+	MetadataPort    uint16
+	// TunnelAddress is where other hosts reach this one; invalid for a host that stands alone.
+	TunnelAddress netip.Addr
+	// TapOwner is the numeric user that servers run as.
+	TapOwner int
+}
 
+// Agents are at work on a host. Create them with [Cloud.AddHost].
+type Agents struct {
 	network *network.Agent
 	compute *compute.Agent
 	lbaas   *lbaas.Agent
+
+	running errgroup.Group
+	stop    context.CancelFunc
 }
 
-// newHost prepares this machine, and says clearly what it lacks.
-func (c *Cloud) newHost(ctx context.Context) (*host, error) {
+// AddHost puts agents to work on a host until [Agents.Stop] or the end of the cloud. Whatever runs on it already, from
+// an earlier process, is adopted as it is. When it returns, the host is known and takes servers.
+func (c *Cloud) AddHost(ctx context.Context, h Host) (*Agents, error) {
+	a, err := c.agents(h)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Beat(ctx, c.options.Now()); err != nil {
+		return nil, err
+	}
+	ctx, a.stop = context.WithCancel(c.ctx)
+	a.running.Go(func() error { return ended(ctx, a.network.Run(ctx)) })
+	a.running.Go(func() error { return ended(ctx, a.compute.Run(ctx)) })
+	if a.lbaas != nil {
+		a.running.Go(func() error { a.lbaas.Run(ctx); return nil })
+	}
+	c.running.Go(a.running.Wait)
+	return a, nil
+}
+
+func (c *Cloud) agents(h Host) (*Agents, error) {
 	o := &c.options
-	h := &host{}
+	options := network.AgentOptions{
+		TunnelAddress: h.TunnelAddress, TapOwner: h.TapOwner, MetadataAddress: h.MetadataAddress, MetadataPort: h.MetadataPort, Log: o.Log,
+	}
 	var err error
-	if h.servers, err = qemu.New(ctx, &qemu.Options{Dir: o.DataDir, RunDir: o.RunDir, Accelerator: o.Accelerator}); err != nil {
-		return h, err
+	if h.Metadata != nil {
+		if options.Namespaces, err = h.Metadata(c.Metadata, o.MetadataSecret); err != nil {
+			return nil, err
+		}
 	}
-	if h.fabric, err = newFabric(ctx, o); err != nil {
-		return h, err
+	a := &Agents{network: network.NewAgent(c.Network, h.Name, h.Network, &options)}
+	plugger := computePlugger{network: c.Network, agent: a.network, owner: h.TapOwner}
+	a.compute = compute.NewAgent(c.Compute, h.Name, h.Servers, plugger, computeImages{c.Image}, &compute.AgentOptions{Resources: h.Resources, Log: o.Log})
+	if h.Balancers == nil {
+		return a, nil
 	}
-	h.routers = netnsrouter.New(h.fabric.Ports(), nil)
-	h.dhcp = dhcp.New(h.fabric.Ports(), nil)
-	if h.proxy, err = c.newMetadata(); err != nil {
-		return h, err
+	balancers, err := h.Balancers(balancerPlugger{a.network})
+	if err != nil {
+		return nil, err
 	}
-	h.network = network.NewAgent(c.network, o.Host, network.Drivers{Fabric: h.fabric, Routers: h.routers, DHCP: h.dhcp}, &network.AgentOptions{
-		TunnelAddress: o.TunnelAddress, TapOwner: h.servers.UID(), MetadataPort: routerMetadataPort,
-		MetadataAddress: proxy.NetworkListen().Addr(), Namespaces: metadataNamespaces{h.proxy}, Log: o.Log,
-	})
-	plugger := computePlugger{network: c.network, agent: h.network, owner: h.servers.UID()}
-	h.compute = compute.NewAgent(c.compute, o.Host, h.servers, plugger, computeImages{c.image}, &compute.AgentOptions{Resources: resources(o), Log: o.Log})
-	if h.balancers, err = haproxy.New(balancerPlugger{h.network}, &haproxy.Options{Dir: o.RunDir}); err != nil {
-		return h, err
-	}
-	h.lbaas = lbaas.NewAgent(c.lbaas, o.Host, h.balancers, &lbaas.AgentOptions{Log: o.Log})
-	return h, nil
+	a.lbaas = lbaas.NewAgent(c.LBaaS, h.Name, balancers, &lbaas.AgentOptions{PollEvery: o.PollBalancers, Log: o.Log})
+	return a, nil
 }
 
-// run keeps the agents at work until ctx ends.
-func (h *host) run(ctx context.Context, group *errgroup.Group) {
-	group.Go(func() error { return ended(ctx, h.network.Run(ctx)) })
-	group.Go(func() error { return ended(ctx, h.compute.Run(ctx)) })
-	group.Go(func() error { h.lbaas.Run(ctx); return nil })
+// Beat says that the host lives, as of the given time; the agents do it by themselves all the time. See
+// [compute.Agent.Beat] for why else.
+func (a *Agents) Beat(ctx context.Context, at time.Time) error {
+	err := errors.Join(a.network.Beat(ctx, at), a.compute.Beat(ctx, at))
+	if a.lbaas != nil {
+		err = errors.Join(err, a.lbaas.Beat(ctx, at))
+	}
+	return err
+}
+
+// Stop ends the agents, and nothing else of the host: what runs there goes on, and others take the host for dead after
+// a while.
+func (a *Agents) Stop() error {
+	a.stop()
+	return a.running.Wait()
 }
 
 // ended says that an agent which was told to end did nothing wrong.
@@ -76,89 +116,4 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// close lets go of the host without undoing anything on it.
-func (h *host) close() error {
-	var failures []error
-	if h.dhcp != nil {
-		failures = append(failures, h.dhcp.Close())
-	}
-	if h.proxy != nil {
-		failures = append(failures, h.proxy.Close())
-	}
-	if h.fabric != nil {
-		failures = append(failures, h.fabric.Close())
-	}
-	return errors.Join(failures...)
-}
-
-// resources are what this machine can give to servers.
-func resources(o *Options) compute.Resources {
-	r := compute.Resources{VCPUs: runtime.NumCPU(), Address: o.Listen, Type: "QEMU"}
-	var memory unix.Sysinfo_t
-	if unix.Sysinfo(&memory) == nil {
-		r.MemoryMiB = int(memory.Totalram * uint64(memory.Unit) >> 20)
-	}
-	var disk unix.Statfs_t
-	if unix.Statfs(o.DataDir, &disk) == nil {
-		r.DiskGiB = int(disk.Blocks * uint64(disk.Bsize) >> 30)
-	}
-	return r
-}
-
-// Purge removes everything that earlier processes left on this host: servers, balancers, routers, networks. The
-// database and the images stay.
-func Purge(ctx context.Context, o Options) error {
-	if _, err := os.Stat(o.DataDir); err != nil {
-		return err
-	}
-	h, err := purgeable(ctx, &o)
-	if err != nil {
-		return errors.Join(err, h.close())
-	}
-	var failures []error
-	servers, err := h.servers.List(ctx)
-	failures = append(failures, err)
-	for _, s := range servers {
-		failures = append(failures, h.servers.Remove(ctx, s.ID))
-	}
-	for _, d := range []remover{h.balancers, h.routers, h.dhcp, h.fabric.Ports(), h.fabric.Networks()} {
-		failures = append(failures, removeAll(ctx, d))
-	}
-	failures = append(failures, h.fabric.purge(ctx), deleteBridge(o.ExternalBridge))
-	return errors.Join(append(failures, h.close())...)
-}
-
-type remover interface {
-	List(ctx context.Context) ([]string, error)
-	Remove(ctx context.Context, id string) error
-}
-
-func removeAll(ctx context.Context, d remover) error {
-	ids, err := d.List(ctx)
-	failures := []error{err}
-	for _, id := range ids {
-		failures = append(failures, d.Remove(ctx, id))
-	}
-	return errors.Join(failures...)
-}
-
-// purgeable is a host without a control plane over it.
-func purgeable(ctx context.Context, o *Options) (*host, error) {
-	h := &host{}
-	var err error
-	if h.servers, err = qemu.New(ctx, &qemu.Options{Dir: o.DataDir, RunDir: o.RunDir, Accelerator: "tcg"}); err != nil {
-		return h, err
-	}
-	o.ExternalAddress = netip.Prefix{}
-	if h.fabric, err = newFabric(ctx, o); err != nil {
-		return h, err
-	}
-	h.routers, h.dhcp = netnsrouter.New(h.fabric.Ports(), nil), dhcp.New(h.fabric.Ports(), nil)
-	h.balancers, err = haproxy.New(portsPlugger{h.fabric.Ports()}, &haproxy.Options{Dir: o.RunDir})
-	if err != nil {
-		return h, fmt.Errorf("balancers: %w", err)
-	}
-	return h, nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/metadata"
-	"github.com/kintoun/kintoun/metadata/proxy"
 	"github.com/kintoun/kintoun/network"
 	networkdriver "github.com/kintoun/kintoun/network/driver"
 )
@@ -87,46 +86,4 @@ func (m metadataSource) describePort(ctx context.Context, p *compute.Port, insta
 		instance.SecurityGroups = append(instance.SecurityGroups, g.Name)
 	}
 	return card, nil
-}
-
-// routerMetadataPort is where routers redirect servers' metadata requests to; Neutron's.
-const routerMetadataPort = 9697
-
-// newMetadata makes the metadata service and the proxy in front of it, in one process.
-func (c *Cloud) newMetadata() (*proxy.Proxy, error) {
-	secret, err := Secret(c.options.Path("metadata-secret"), "")
-	if err != nil {
-		return nil, err
-	}
-	source := metadataSource{network: c.network, compute: c.compute, ports: computeNetworks{c.network}}
-	service, err := metadata.New(source, []byte(secret), &metadata.Options{Log: c.options.Log})
-	if err != nil {
-		return nil, err
-	}
-	return proxy.New(proxy.InProcess(service), []byte(secret), &proxy.Options{Log: c.options.Log})
-}
-
-// metadataNamespaces listens for metadata requests in each namespace that serves networks.
-type metadataNamespaces struct{ proxy *proxy.Proxy }
-
-var _ network.Namespaces = metadataNamespaces{}
-
-func (m metadataNamespaces) Serving(ctx context.Context, ns network.ServedNamespace) error {
-	want := proxy.Want{ID: ns.Name, Namespace: ns.Name}
-	switch {
-	case !ns.Metadata:
-		return m.proxy.Remove(ctx, ns.Name)
-	case ns.Kind == network.NamespaceDHCP:
-		want.Listen, want.NetworkID = proxy.NetworkListen(), ns.ID
-	default:
-		want.Listen, want.Legs = proxy.RouterListen(routerMetadataPort), map[netip.Addr]string{}
-		for prefix, networkID := range ns.Networks {
-			want.Legs[prefix.Addr()] = networkID
-		}
-	}
-	return m.proxy.Apply(ctx, want)
-}
-
-func (m metadataNamespaces) Gone(ctx context.Context, name string) error {
-	return m.proxy.Remove(ctx, name)
 }

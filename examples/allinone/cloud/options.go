@@ -1,16 +1,15 @@
-// Package cloud composes every package of Kintoun into one OpenStack-compatible cloud in one process: the one place
-// that knows all domains and all drivers, and says how they are wired.
 package cloud
 
 import (
-	"flag"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
+	"net/http"
+	"time"
+
+	"github.com/kintoun/kintoun/identity/fernet"
+	imagedriver "github.com/kintoun/kintoun/image/driver"
 )
 
 // Service names one of the cloud's HTTP services, each on a port of its own.
@@ -27,95 +26,91 @@ const (
 // Services are all of them, in the order that they are listed to users.
 func Services() []Service { return []Service{Identity, Compute, Network, Image} }
 
-// Options say what cloud to start. The zero value of each field is a sensible default, see [Options.Register].
+// DefaultPorts are the ports that OpenStack's services have.
+func DefaultPorts() map[Service]int {
+	return map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292}
+}
+
+// Options say what cloud to start. DB and Images are required.
 type Options struct {
-	// Host is this machine's name among the cloud's hosts.
-	Host string
-	// DataDir keeps everything that outlives the process: database, images, disks, keys.
-	DataDir string
-	// RunDir keeps sockets; its path must be short.
-	RunDir string
-	// Listen is the address that the APIs listen on.
+	// DB keeps the cloud's state, in tables that begin with each domain's name. The caller closes it after [Cloud.Wait].
+	DB *sql.DB
+	// Images keeps the contents of images.
+	Images imagedriver.Store
+	// Keys seal tokens; by default new ones, whose tokens end with the process.
+	Keys *fernet.Keys
+	// MetadataSecret is what the metadata service shares with its proxies, 16 bytes or more; a random one by default.
+	MetadataSecret []byte
+
+	// Listen is the address that the APIs listen on; 127.0.0.1 by default.
 	Listen string
-	// Ports are the API's ports.
+	// Ports are the APIs' ports, zero for a free one; [DefaultPorts] by default.
 	Ports map[Service]int
 	// Listeners replace Listen and Ports where they are given. The first of a service is the one that clients are told.
-	Listeners map[Service][]net.Listener
-	// Region is the name of the cloud's only region.
+	Listeners Listeners
+	// Before is asked before every request; the error that it returns is the answer. See package inject for a use.
+	Before func(w http.ResponseWriter, r *http.Request) error
+	// Wrap goes around the APIs' handlers, for metrics and the like; nil is nothing.
+	Wrap func(service Service, handler http.Handler) http.Handler
+
+	// Name tells this process from others on the same database; "allinone" by default.
+	Name string
+	// Region is the name of the cloud's only region; "RegionOne" by default.
 	Region string
-	// Fabric is "auto", "openvswitch" or "bridge".
-	Fabric string
-	// Accelerator is "auto", "kvm" or "tcg".
-	Accelerator string
-	// TunnelAddress is this host's address for the traffic between hosts.
-	TunnelAddress netip.Addr
-	// ExternalBridge is the bridge that stands for the physical network "public".
-	ExternalBridge string
-	// ExternalAddress is this host's own address on the external bridge; invalid for none.
-	ExternalAddress netip.Prefix
-	// AdminPassword is set at the first start; empty makes a random one.
+	// AdminPassword is set when the administrator is made, at the first start; a random one by default, see [Cloud.Admin].
 	AdminPassword string
+	// AdminPasswordRandom says that AdminPassword was drawn at random, 128 bits or more: it needs no slow hash.
+	AdminPasswordRandom bool
+	// BcryptCost is what hashing a user's password costs; 10 by default, about 60 ms.
+	BcryptCost int
+	// TunnelType ("gre" or "vxlan") and MTU are those of projects' networks; vxlan and 1450 by default.
+	TunnelType string
+	MTU        int
+	// PollBalancers is how often hosts ask their balancers for the health of members; a second by default.
+	PollBalancers time.Duration
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
 	// Log hears what happens; nil discards it.
 	Log *slog.Logger
 }
 
-var defaultPorts = map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292}
+// PhysicalNetwork is the name of the network that stands for the world outside.
+const PhysicalNetwork = "public"
 
-// Register makes a flag of each option. Defaults come from the environment (KINTOUN_DATA for -data) where it has one.
-func (o *Options) Register(flags *flag.FlagSet) {
-	hostname, err := os.Hostname()
-	if err != nil {
-		hostname = "localhost"
+// bcryptCost is the default.
+const bcryptCost = 10
+
+func (o *Options) withDefaults() Options {
+	filled := *o
+	fill(&filled.Listen, "127.0.0.1")
+	fill(&filled.Name, "allinone")
+	fill(&filled.Region, "RegionOne")
+	fill(&filled.TunnelType, "vxlan")
+	fill(&filled.MTU, 1450)
+	fill(&filled.BcryptCost, bcryptCost)
+	if filled.Ports == nil {
+		filled.Ports = DefaultPorts()
 	}
-	text := func(p *string, name, value, usage string) {
-		flags.StringVar(p, name, fromEnv(name, value), usage)
+	if filled.Keys == nil {
+		filled.Keys = fernet.New(nil)
 	}
-	text(&o.Host, "host", hostname, "this machine's `name` among the cloud's hosts")
-	text(&o.DataDir, "data", "/var/lib/kintoun", "`directory` for everything that outlives the process")
-	text(&o.RunDir, "run", "/run/kintoun", "`directory` for sockets; a short path")
-	text(&o.Listen, "listen", "127.0.0.1", "`address` that the APIs listen on")
-	text(&o.Region, "region", "RegionOne", "`name` of the cloud's region")
-	text(&o.Fabric, "fabric", "auto", "`kind` of virtual network: openvswitch (GRE between hosts), bridge (VXLAN), or auto: openvswitch where the kernel has its datapath, else bridge")
-	text(&o.Accelerator, "accelerator", "auto", "`kind` of virtual machine: kvm, tcg, or auto: kvm where it really runs a guest")
-	text(&o.ExternalBridge, "external-bridge", "br-ex", "`bridge` that is the physical network \"public\"; made when missing")
-	text(&o.AdminPassword, "admin-password", "", "admin's `password`, set at the first start (default: a random one, kept in the data directory)")
-	o.Ports = map[Service]int{}
-	for _, s := range Services() {
-		name := string(s) + "-port"
-		o.Ports[s] = defaultPorts[s]
-		set := func(value string) error {
-			var port int
-			if _, err := fmt.Sscan(value, &port); err != nil || port < 1 || port > 65535 {
-				return fmt.Errorf("%q is not a port from 1 to 65535", value)
-			}
-			o.Ports[s] = port
-			return nil
-		}
-		flags.Func(name, fmt.Sprintf("`port` of the %s API (default %d)", s, defaultPorts[s]), set)
-		if value := fromEnv(name, ""); value != "" {
-			_ = set(value)
-		}
+	if filled.Wrap == nil {
+		filled.Wrap = func(_ Service, handler http.Handler) http.Handler { return handler }
 	}
-	address := func(target interface{ UnmarshalText([]byte) error }, name, usage string) {
-		flags.Func(name, usage, func(value string) error { return target.UnmarshalText([]byte(value)) })
-		if value := fromEnv(name, ""); value != "" {
-			_ = target.UnmarshalText([]byte(value))
-		}
+	if filled.Now == nil {
+		filled.Now = time.Now
 	}
-	address(&o.TunnelAddress, "tunnel-address", "this host's `address` for the traffic between hosts (default: none, one host only)")
-	address(&o.ExternalAddress, "external-address", "this host's own `address/bits` on the external bridge (default: none)")
+	if filled.Log == nil {
+		filled.Log = slog.New(slog.DiscardHandler)
+	}
+	return filled
 }
 
-func fromEnv(name, otherwise string) string {
-	if value := os.Getenv("KINTOUN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); value != "" {
-		return value
+func fill[T comparable](field *T, value T) {
+	var none T
+	if *field == none {
+		*field = value
 	}
-	return otherwise
-}
-
-// Path is a file or directory below the data directory.
-func (o *Options) Path(elements ...string) string {
-	return filepath.Join(append([]string{o.DataDir}, elements...)...)
 }
 
 // URL is the address that clients reach a service at.

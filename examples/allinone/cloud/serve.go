@@ -12,30 +12,30 @@ import (
 )
 
 func (c *Cloud) serveIdentity(ctx context.Context) {
-	options := keystone.Options{PublicURL: c.options.URL(Identity), Log: c.options.Log}
-	c.listenAndServe(ctx, Identity, keystone.Handler(c.identity, &options))
+	o := &c.options
+	c.listenAndServe(ctx, Identity, keystone.Handler(c.Identity, &keystone.Options{PublicURL: o.URL(Identity), Before: o.Before, Log: o.Log}))
 }
 
 // serve puts the other services' dialects on their ports.
 func (c *Cloud) serve(ctx context.Context) {
 	o := &c.options
 	authURL := o.URL(Identity)
-	c.listenAndServe(ctx, Image, glance.Handler(c.image, c.identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Log: o.Log}))
-	groups := securityGroups{c.network}
-	c.listenAndServe(ctx, Compute, nova.Handler(c.compute, c.identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Log: o.Log}))
+	c.listenAndServe(ctx, Image, glance.Handler(c.Image, c.Identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Before: o.Before, Log: o.Log}))
+	groups := securityGroups{c.Network}
+	c.listenAndServe(ctx, Compute, nova.Handler(c.Compute, c.Identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Before: o.Before, Log: o.Log}))
 	c.listenAndServe(ctx, Network, c.networkAPI(authURL))
 }
 
 // networkAPI is Neutron with LBaaS v1 under the same address.
 func (c *Cloud) networkAPI(authURL string) http.Handler {
-	log := c.options.Log
-	options := neutron.Options{AuthURL: authURL, Log: log}
+	o := &c.options
+	options := neutron.Options{AuthURL: authURL, Before: o.Before, Log: o.Log}
 	for _, e := range lbaasv1.Extensions() {
 		options.Extensions = append(options.Extensions, neutron.Extension{Alias: e.Alias, Name: e.Name, Description: e.Description})
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", neutron.Handler(c.network, c.identity, &options))
-	balancers := lbaasv1.Handler(c.lbaas, c.identity, &lbaasv1.Options{AuthURL: authURL, Log: log})
+	mux.Handle("/", neutron.Handler(c.Network, c.Identity, &options))
+	balancers := lbaasv1.Handler(c.LBaaS, c.Identity, &lbaasv1.Options{AuthURL: authURL, Before: o.Before, Log: o.Log})
 	for _, pattern := range lbaasv1.Patterns() {
 		mux.Handle(pattern, balancers)
 	}

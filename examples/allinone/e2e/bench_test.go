@@ -50,7 +50,7 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		time.Sleep(time.Second) // idle is what is measured
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.server.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.running.Process.Pid))
 	require.NoError(b, err)
 	var kib float64
 	_, rest, _ := strings.Cut(string(status), "VmRSS:")

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/examples/allinone/server"
 	"github.com/kintoun/kintoun/internal/lab"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/stretchr/testify/require"
@@ -37,8 +38,8 @@ type testCloud struct {
 	ctx    context.Context
 	binary string
 	args   []string
-	cloud.Options
-	server *exec.Cmd
+	server.Options
+	running *exec.Cmd
 }
 
 // newCloud builds and starts the server on the given fabric.
@@ -76,9 +77,9 @@ func newCloud(t testing.TB, fabric string) *testCloud {
 // start runs the server and waits until it answers.
 func (c *testCloud) start() {
 	c.t.Helper()
-	c.server = exec.Command(c.binary, c.args...)
-	c.server.Stdout, c.server.Stderr = c.log(), c.log()
-	require.NoError(c.t, c.server.Start())
+	c.running = exec.Command(c.binary, c.args...)
+	c.running.Stdout, c.running.Stderr = c.log(), c.log()
+	require.NoError(c.t, c.running.Start())
 	c.until(30*time.Second, 2*time.Millisecond, "the server answers", func() error {
 		answer, err := http.Get(c.URL(cloud.Identity) + "/v3")
 		if err != nil {
@@ -95,14 +96,14 @@ func (c *testCloud) log() *os.File {
 }
 
 func (c *testCloud) kill() {
-	require.NoError(c.t, c.server.Process.Signal(syscall.SIGKILL))
-	_ = c.server.Wait()
+	require.NoError(c.t, c.running.Process.Signal(syscall.SIGKILL))
+	_ = c.running.Wait()
 }
 
 // end stops the server and removes everything it made, so that the next cloud finds an empty lab.
 func (c *testCloud) end() {
-	_ = c.server.Process.Signal(syscall.SIGTERM)
-	_ = c.server.Wait()
+	_ = c.running.Process.Signal(syscall.SIGTERM)
+	_ = c.running.Wait()
 	if c.t.Failed() {
 		log, _ := os.ReadFile(filepath.Join(filepath.Dir(c.binary), "log"))
 		if len(log) > 8000 {

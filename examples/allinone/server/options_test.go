@@ -1,13 +1,13 @@
-package cloud
+package server
 
 import (
 	"flag"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,7 +24,7 @@ func TestFlagsOverrideTheEnvironmentAndBothTheDefaults(t *testing.T) {
 	o, err := parse(t)
 	require.NoError(t, err)
 	require.Equal(t, "/var/lib/kintoun", o.DataDir)
-	require.Equal(t, map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292}, o.Ports)
+	require.Equal(t, cloud.DefaultPorts(), o.Ports)
 
 	t.Setenv("KINTOUN_DATA", "/data")
 	t.Setenv("KINTOUN_IDENTITY_PORT", "15000")
@@ -32,10 +32,10 @@ func TestFlagsOverrideTheEnvironmentAndBothTheDefaults(t *testing.T) {
 	o, err = parse(t, "-compute-port", "18774")
 	require.NoError(t, err)
 	require.Equal(t, "/data", o.DataDir)
-	require.Equal(t, 15000, o.Ports[Identity])
-	require.Equal(t, 18774, o.Ports[Compute])
+	require.Equal(t, 15000, o.Ports[cloud.Identity])
+	require.Equal(t, 18774, o.Ports[cloud.Compute])
 	require.Equal(t, "10.0.0.1/24", o.ExternalAddress.String())
-	require.Equal(t, "http://127.0.0.1:15000", o.URL(Identity))
+	require.Equal(t, "http://127.0.0.1:15000", o.URL(cloud.Identity))
 	o, err = parse(t, "-data", "/elsewhere")
 	require.NoError(t, err)
 	require.Equal(t, "/elsewhere/kintoun.db", o.Path("kintoun.db"))
@@ -44,18 +44,6 @@ func TestFlagsOverrideTheEnvironmentAndBothTheDefaults(t *testing.T) {
 		_, err := parse(t, wrong...)
 		require.Error(t, err, "%v", wrong)
 	}
-}
-
-func TestATakenPortIsNamedWithTheWayOut(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = taken.Close() }()
-	o := &Options{Listen: "127.0.0.1", Ports: map[Service]int{Identity: 0, Compute: 0, Network: taken.Addr().(*net.TCPAddr).Port, Image: 0}}
-	err = o.listen()
-	require.ErrorContains(t, err, "is taken")
-	require.ErrorContains(t, err, "-network-port")
-	_, err = o.Listeners[Identity][0].Accept()
-	require.ErrorIs(t, err, net.ErrClosed, "what was opened is closed again")
 }
 
 func TestSecretsAreMadeOnceAndForTheOwnerOnly(t *testing.T) {
@@ -69,12 +57,4 @@ func TestSecretsAreMadeOnceAndForTheOwnerOnly(t *testing.T) {
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.EqualValues(t, 0o600, info.Mode().Perm())
-}
-
-func TestCredentialsSurviveTheShell(t *testing.T) {
-	c := Credentials{AuthURL: "http://127.0.0.1:5000/v3", Region: "R", User: "u", Password: "it's $HOME", Project: "p"}
-	require.Contains(t, c.OpenRC(), `export OS_PASSWORD='it'\''s $HOME'`)
-	yaml := CloudsYAML(map[string]Credentials{"kintoun": c})
-	require.Contains(t, yaml, `password: "it's $HOME"`)
-	require.NotContains(t, yaml, "kintoun-admin")
 }

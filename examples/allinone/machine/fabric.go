@@ -1,4 +1,4 @@
-package cloud
+package machine
 
 import (
 	"context"
@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/kintoun/kintoun/network/bridge"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/nftfilter"
 	"github.com/kintoun/kintoun/network/ovsgre"
 	"github.com/vishvananda/netlink"
 )
-
-// physicalNetwork is the name of the network that the external bridge stands for.
-const physicalNetwork = "public"
 
 // MTUs of projects' networks, over an underlay of 1500 bytes.
 const (
@@ -35,7 +33,7 @@ func newFabric(ctx context.Context, o *Options) (fabric, error) {
 	if err := externalBridge(o); err != nil {
 		return nil, err
 	}
-	physical := map[string]string{physicalNetwork: o.ExternalBridge}
+	physical := map[string]string{cloud.PhysicalNetwork: o.ExternalBridge}
 	filters := nftfilter.New(nil)
 	switch o.fabricKind() {
 	case "openvswitch":
@@ -75,8 +73,8 @@ func (o *Options) fabricKind() string {
 	return "bridge"
 }
 
-// tunnel is the type and MTU of projects' networks.
-func (o *Options) tunnel() (kind string, mtu int) {
+// Tunnel is the type and MTU of projects' networks.
+func (o *Options) Tunnel() (kind string, mtu int) {
 	if o.fabricKind() == "openvswitch" {
 		return "gre", greMTU
 	}

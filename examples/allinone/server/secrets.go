@@ -1,0 +1,59 @@
+package server
+
+import (
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
+)
+
+// Admin returns the administrator's credentials, made at the first start and kept in the data directory.
+func (o *Options) Admin() (cloud.Credentials, error) {
+	password, err := Secret(o.adminPasswordFile(), o.AdminPassword)
+	return o.credentials("admin", "admin", password), err
+}
+
+func (o *Options) adminPasswordFile() string { return o.Path("admin-password") }
+
+// Demo returns the credentials of the ordinary user that the quick start makes.
+func (o *Options) Demo() (cloud.Credentials, error) {
+	password, err := Secret(o.Path("demo-password"), "")
+	return o.credentials("demo", "demo", password), err
+}
+
+func (o *Options) credentials(user, project, password string) cloud.Credentials {
+	return cloud.Credentials{AuthURL: o.URL(cloud.Identity) + "/v3", Region: o.Region, User: user, Password: password, Project: project}
+}
+
+// Secret returns what the file holds; a new file is made, readable for its owner only, with the given secret or,
+// without one, a random one.
+func Secret(path, secret string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err == nil && len(data) > 0 {
+		return strings.TrimSpace(string(data)), nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	if secret == "" {
+		secret = rand.Text()
+	}
+	return secret, WriteFile(path, secret+"\n", 0o600)
+}
+
+// WriteFile replaces the file as a whole: a reader, or a restart after a crash, sees the old one or the new one.
+func WriteFile(path, content string, mode os.FileMode) error {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file.Name()) }()
+	_, err = file.WriteString(content)
+	if err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

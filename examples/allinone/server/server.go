@@ -1,0 +1,125 @@
+// Package server is the all-in-one server: a cloud (package cloud) whose only host is this machine (package machine), with
+// its state in a directory. It is what the command allinone runs, and can be embedded as a whole:
+//
+//	var options server.Options
+//	options.Register(flag.CommandLine)
+//	flag.Parse()
+//	s, err := server.Start(ctx, options)
+//
+// It needs root and what package machine needs of the host. The process may be killed at any moment; the next one with
+// the same directories goes on, and adopts the servers, routers and balancers that run.
+package server
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/examples/allinone/machine"
+	"github.com/kintoun/kintoun/identity/fernet"
+	"github.com/kintoun/kintoun/image/filestore"
+	"github.com/kintoun/kintoun/internal/sqlitedb"
+)
+
+// Server is a running server.
+type Server struct {
+	*cloud.Cloud
+	db      *sql.DB
+	machine *machine.Machine
+}
+
+// Start starts the server and returns when its APIs answer and the machine takes servers. It runs until ctx ends; see
+// [Server.Wait].
+func Start(ctx context.Context, o Options) (*Server, error) {
+	s := &Server{}
+	if err := s.start(ctx, &o); err != nil {
+		return nil, errors.Join(diskFull(err, o.DataDir), s.close())
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, o *Options) error {
+	if err := o.Prepare(); err != nil {
+		return err
+	}
+	// The APIs need nothing of the host: what is wanted of it is recorded until it is ready.
+	options, err := o.cloud(ctx)
+	if err != nil {
+		return err
+	}
+	s.db = options.DB
+	if s.Cloud, err = cloud.Start(ctx, *options); err != nil {
+		return err
+	}
+	if s.machine, err = machine.Open(ctx, o.Options); err == nil {
+		_, err = s.AddHost(ctx, s.machine.Host())
+	}
+	if err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	return nil
+}
+
+// cloud opens what the cloud keeps in the data directory.
+func (o *Options) cloud(ctx context.Context) (*cloud.Options, error) {
+	if err := o.listeners().OpenMissing(o.Listen, o.Ports); err != nil {
+		return nil, err
+	}
+	tunnel, mtu := o.Tunnel()
+	c := &cloud.Options{
+		Listeners: o.Listeners, Region: o.Region, Name: o.Options.Host, TunnelType: tunnel, MTU: mtu, Log: o.Log,
+		AdminPasswordRandom: o.AdminPassword == "" && !exists(o.adminPasswordFile()),
+	}
+	admin, err := o.Admin()
+	if err != nil {
+		return c, err
+	}
+	c.AdminPassword = admin.Password
+	secret, err := Secret(o.Path("metadata-secret"), "")
+	if err != nil {
+		return c, err
+	}
+	c.MetadataSecret = []byte(secret)
+	if c.Keys, err = fernet.Open(o.Path("fernet-keys"), nil); err != nil {
+		return c, err
+	}
+	if c.Images, err = filestore.New(o.Path("images"), nil); err != nil {
+		return c, err
+	}
+	if c.DB, err = sqlitedb.Open(ctx, o.Path("kintoun.db")); err != nil {
+		return c, fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin with an empty cloud)", err)
+	}
+	return c, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Wait returns when the server has stopped. Servers, routers and balancers go on.
+func (s *Server) Wait() error { return errors.Join(s.Cloud.Wait(), s.close()) }
+
+func (s *Server) close() error {
+	var failures []error
+	if s.machine != nil {
+		failures = append(failures, s.machine.Close())
+	}
+	if s.db != nil {
+		failures = append(failures, s.db.Close())
+	}
+	return errors.Join(failures...)
+}
+
+func diskFull(err error, dir string) error {
+	// SQLite has words of its own for a full disk.
+	if err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "database or disk is full")) {
+		return fmt.Errorf("the disk that holds %s is full: make room, or choose another with -data (%w)", dir, err)
+	}
+	return err
+}
