@@ -17,25 +17,25 @@ import (
 // Modules that packages may drag along, each with what it is there for. What they need themselves is named with them:
 // it is weight too.
 const (
-	uuid      = "github.com/google/uuid"                 // identifiers
-	crypto    = "golang.org/x/crypto"                    // bcrypt for passwords, SSH's form of public keys
-	system    = "golang.org/x/sys"                       // system calls that the standard library lacks
-	enter     = "github.com/vishvananda/netns"           // network namespaces
-	netlink   = "github.com/vishvananda/netlink"         // devices, addresses, routes
-	nftables  = "github.com/google/nftables"             // firewall rules, which brings a netlink of its own:
-	netlink2  = "github.com/mdlayher/netlink"            //
-	socket2   = "github.com/mdlayher/socket"             //
-	xnet      = "golang.org/x/net"                       // that netlink's filters; DHCP's packet sockets
-	xsync     = "golang.org/x/sync"                      //
-	dhcp      = "github.com/insomniacslk/dhcp"           // DHCP's messages, which brings, for byte order and a boot loader's:
-	native    = "github.com/josharian/native"            //
-	lz4       = "github.com/pierrec/lz4/v4"              //
-	uio       = "github.com/u-root/uio"                  //
-	vswitch   = "github.com/digitalocean/go-openvswitch" // Open vSwitch's flows
-	qmp       = "github.com/digitalocean/go-qemu"        // QEMU's commands as types, which brings:
-	libvirt   = "github.com/digitalocean/go-libvirt"     //
-	testify   = "github.com/stretchr/testify"            // what conformance suites require, which brings:
-	yaml      = "go.yaml.in/yaml/v3"                     //
+	uuid     = "github.com/google/uuid"                 // identifiers
+	crypto   = "golang.org/x/crypto"                    // bcrypt for passwords, SSH's form of public keys
+	system   = "golang.org/x/sys"                       // system calls that the standard library lacks
+	enter    = "github.com/vishvananda/netns"           // network namespaces
+	netlink  = "github.com/vishvananda/netlink"         // devices, addresses, routes
+	nftables = "github.com/google/nftables"             // firewall rules, which brings a netlink of its own:
+	netlink2 = "github.com/mdlayher/netlink"            //
+	socket2  = "github.com/mdlayher/socket"             //
+	xnet     = "golang.org/x/net"                       // that netlink's filters; DHCP's packet sockets
+	xsync    = "golang.org/x/sync"                      //
+	dhcp     = "github.com/insomniacslk/dhcp"           // DHCP's messages, which brings, for byte order and a boot loader's:
+	native   = "github.com/josharian/native"            //
+	lz4      = "github.com/pierrec/lz4/v4"              //
+	uio      = "github.com/u-root/uio"                  //
+	vswitch  = "github.com/digitalocean/go-openvswitch" // Open vSwitch's flows
+	qmp      = "github.com/digitalocean/go-qemu"        // QEMU's commands as types, which brings:
+	libvirt  = "github.com/digitalocean/go-libvirt"     //
+	testify  = "github.com/stretchr/testify"            // what conformance suites require, which brings:
+	yaml     = "go.yaml.in/yaml/v3"                     //
 )
 
 // modulesOf is what each package that others embed may drag along of other modules. What is not in the table is alone
