@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -127,6 +128,7 @@ var heavy = map[string]map[string]string{
 	"net/http": {
 		"identity/keystone": "its API", "image/glance": "its API", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
 		"metadata": "its API", "metadata/memmetadata": "its domain", "metadata/proxy": "its API",
+		"event/sse": "its protocol", "event/webhook": "its protocol",
 		"inject": "faults that meet requests", "image/memstore": "inject", "compute/memcompute": "inject", "network/memnet": "inject", "lbaas/memlb": "inject",
 	},
 	"os/exec": {
@@ -141,7 +143,7 @@ func TestHeavyPartsOfTheStandardLibrary(t *testing.T) {
 		}
 		for part, why := range heavy {
 			if slices.Contains(p.Deps, part) && why[p.path()] == "" {
-				t.Errorf("%s depends on %s, which is for %v: whoever embeds it carries that", p.path(), part, why)
+				t.Errorf("%s depends on %s, which is for %s: whoever embeds it carries that. Do without it, or add it to heavy with the reason", p.path(), part, strings.Join(slices.Sorted(maps.Keys(why)), ", "))
 			}
 		}
 	}
