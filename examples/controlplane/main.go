@@ -1,9 +1,7 @@
-// Command controlplane is a control plane of one's own: its REST API, its table in its database, and of this module only
-// networks and load balancers. A shop gets an address; each server that it asks for gets a place in the network and a
-// share of the shop's requests.
+// Command controlplane is a control plane of one's own: its REST API and database, and of this module networks and load
+// balancers only. A shop gets an address, and each of its servers a place in the network and a share of the requests.
 //
-//	curl -X POST http://127.0.0.1:8080/shops/books
-//	curl -X POST http://127.0.0.1:8080/shops/books/servers
+//	curl -X POST http://127.0.0.1:8080/shops/books && curl -X POST http://127.0.0.1:8080/shops/books/servers
 //	curl http://127.0.0.1:8080/shops/books
 //
 // It needs nothing: the host is simulated in memory. wiring.go says what to put there for a real one.
@@ -15,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -29,13 +26,17 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, "127.0.0.1:8080", os.Stdout); err != nil {
+	listener, err := net.Listen("tcp", "127.0.0.1:8080")
+	if err == nil {
+		err = run(ctx, listener)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "controlplane:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, listen string, out io.Writer) error {
+func run(ctx context.Context, listener net.Listener) error {
 	db, err := sql.Open("sqlite", "file:/controlplane?vfs=memdb&_txlock=immediate&_pragma=busy_timeout(10000)")
 	if err != nil {
 		return err
@@ -47,11 +48,6 @@ func run(ctx context.Context, listen string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", listen)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "http://%s/shops\n", listener.Addr())
 	mux := http.NewServeMux()
 	mux.Handle("POST /shops/{name}", answer(shops.create))
 	mux.Handle("POST /shops/{name}/servers", answer(shops.addServer))

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"io"
+	"net"
 	"net/http"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,16 +18,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestAShopOpens(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	reader, writer := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		err := run(ctx, "127.0.0.1:0", writer)
-		_ = writer.CloseWithError(err)
-		ended <- err
-	}()
-	url, err := bufio.NewReader(reader).ReadString('\n')
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	books, music := strings.TrimSpace(url)+"/books", strings.TrimSpace(url)+"/music"
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, listener) }()
+	url := "http://" + listener.Addr().String() + "/shops"
+	books, music := url+"/books", url+"/music"
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 
 	require.Contains(t, call(t, http.MethodGet, books, http.StatusNotFound)["error"], "shop books: not found")
@@ -50,7 +44,7 @@ func TestAShopOpens(t *testing.T) {
 		return reflect.DeepEqual(want, call(t, http.MethodGet, books, http.StatusOK))
 	}, 10*time.Second, 10*time.Millisecond, "%v", want)
 	require.Empty(t, call(t, http.MethodGet, music, http.StatusOK)["servers"])
-	call(t, http.MethodPost, strings.TrimSpace(url)+"/none/servers", http.StatusNotFound)
+	call(t, http.MethodPost, url+"/none/servers", http.StatusNotFound)
 
 	stop()
 	require.NoError(t, <-ended)

@@ -1,7 +1,6 @@
-// Command customfabric has a fabric driver of its own: networks on a host are another driver's, between hosts they are
-// this one's, which carries frames its own way. It passes the suite of all fabrics, as main_test.go shows, and here sends
-// a frame from one host to another. The hosts are simulated; over package bridge the same is done with a device on
-// bridge.Name(network.ID). It needs nothing of the host.
+// Command customfabric has a fabric driver of its own, which main_test.go puts through the suite of all fabrics: on a host,
+// networks and ports are another driver's, between hosts it carries frames its own way. The hosts are simulated, so it needs
+// nothing; over package bridge the same is done with a device on bridge.Name(network.ID).
 package main
 
 import (
@@ -75,7 +74,7 @@ func run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
-	const header = "\xfa\x16\x3e\x00\x00\x02" + "\xfa\x16\x3e\x00\x00\x01" + "\x88\xb5" // to, from, IEEE 802's EtherType for experiments
+	const header = "\xfa\x16\x3e\x00\x00\x02" + "\xfa\x16\x3e\x00\x00\x01" + "\x88\xb5" // to, from, the EtherType for experiments
 	err := two.Listen("tap2", func(frame []byte) { fmt.Fprintf(out, "vm2 hears: %s\n", frame[len(header):]) })
 	one.Send("tap1", []byte(header+"hello from vm1"))
 	return err

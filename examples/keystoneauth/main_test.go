@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"net"
@@ -20,19 +19,10 @@ func TestTokensOpenTheDoor(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	at := listener.Addr().String()
-	require.NoError(t, listener.Close())
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
-	go func() {
-		err := run(ctx, []string{"-listen", at}, writer)
-		_ = writer.CloseWithError(err)
-		ended <- err
-	}()
-	line, err := bufio.NewReader(reader).ReadString('\n')
-	require.NoError(t, err)
-	require.Contains(t, line, "http://"+at+"/v3 knows the user admin")
+	go func() { ended <- run(ctx, listener) }()
 
 	hello := "http://" + at + "/hello"
 	get(t, hello, "", http.StatusUnauthorized, "X-Auth-Token")
@@ -52,10 +42,6 @@ func TestTokensOpenTheDoor(t *testing.T) {
 
 	stop()
 	require.NoError(t, <-ended)
-}
-
-func TestItSaysWhatIsWrong(t *testing.T) {
-	require.ErrorContains(t, run(t.Context(), []string{"-listen", "127.0.0.1:-1"}, io.Discard), "-1")
 }
 
 func login(t *testing.T, at string, options gophercloud.AuthOptions) *gophercloud.ProviderClient {

@@ -53,13 +53,10 @@ func (m machines) Instance(_ context.Context, networkID string, address netip.Ad
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("metadata", flag.ContinueOnError)
-	listen := flags.String("listen", "127.0.0.1:8080", "`address:port` that the machines ask")
+	var at netip.AddrPort
+	flags.TextVar(&at, "listen", netip.MustParseAddrPort("127.0.0.1:8080"), "`address:port` that the machines ask")
 	if err := flags.Parse(args); err != nil {
 		return err
-	}
-	at, err := netip.ParseAddrPort(*listen)
-	if err != nil {
-		return fmt.Errorf("-listen %q: %w", *listen, err)
 	}
 	// The service believes what is signed, and the proxy signs: they could be two programs.
 	secret := []byte(rand.Text())

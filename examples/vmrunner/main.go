@@ -38,10 +38,9 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("vmrunner", flag.ContinueOnError)
-	vm := driver.Server{ID: uuid.NewString(), Name: "vm", Running: true, Boots: 1}
+	vm := driver.Server{ID: uuid.NewString(), Name: "vm", VCPUs: 1, Running: true, Boots: 1}
 	flags.StringVar(&vm.Root.Base, "image", "", "the disk: a `file`")
 	flags.StringVar(&vm.Root.Format, "format", "qcow2", "the file's format, qcow2 or raw")
-	flags.IntVar(&vm.VCPUs, "cpus", 1, "processors")
 	flags.IntVar(&vm.MemoryMiB, "memory", 512, "`MiB` of memory")
 	until := flags.String("until", "", "stop when the guest has said this")
 	if err := flags.Parse(args); err != nil {
@@ -61,20 +60,19 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := servers.Apply(ctx, vm); err != nil {
 		return err
 	}
-	var printed []byte
-	for tick := time.Tick(100 * time.Millisecond); ctx.Err() == nil; <-tick {
+	for printed, tick := []byte(nil), time.Tick(100*time.Millisecond); ctx.Err() == nil; <-tick {
 		all, err := servers.List(ctx)
 		if err != nil {
 			return err
 		}
 		said, err := servers.ConsoleLog(ctx, vm.ID, 0)
+		if err == nil {
+			_, err = out.Write(bytes.TrimPrefix(said, printed))
+		}
 		if err != nil {
 			return err
 		}
-		if _, err := out.Write(bytes.TrimPrefix(said, printed)); err != nil {
-			return err
-		}
-		if printed = said; all[0].State != driver.Running || *until != "" && strings.Contains(string(said), *until) {
+		if printed = said; len(all) != 1 || all[0].State != driver.Running || *until != "" && strings.Contains(string(said), *until) {
 			return nil
 		}
 	}
