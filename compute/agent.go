@@ -41,6 +41,8 @@ type Agent struct {
 	options AgentOptions
 	loop    *converge.Loop
 
+	follower *converge.Follower
+
 	mu       sync.Mutex
 	unsure   map[string]bool // whose state has to be looked up before it is trusted
 	seen     map[string]bool // looked up since the agent started
@@ -61,7 +63,7 @@ const workers = 32
 func NewAgent(service *Service, host string, servers driver.Servers, plugger Plugger, files ImageFiles, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, servers: servers, plugger: plugger, files: files,
-		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{}, busy: map[string]*attempt{},
+		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{}, busy: map[string]*attempt{}, follower: converge.NewFollower(service.store),
 	}
 	if options != nil {
 		a.options = *options
@@ -98,7 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		wg.Go(func() { a.watch(ctx, w) })
 	}
 	wg.Go(func() {
-		converge.Follow(ctx, a.service.store, func(c record.Change) {
+		a.follower.Run(ctx, func(c record.Change) {
 			if c.Kind == serversKind {
 				a.interrupt(ctx, c.ID)
 				a.loop.Enqueue(c.ID)
@@ -109,8 +111,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
-// Settle returns when everything on the host is as wanted, or with ctx's error.
-func (a *Agent) Settle(ctx context.Context) error { return a.loop.Settle(ctx) }
+// Settle returns when everything on the host is as it was wanted when it was called, or with ctx's error.
+func (a *Agent) Settle(ctx context.Context) error {
+	if err := a.follower.CatchUp(ctx); err != nil {
+		return err
+	}
+	return a.loop.Settle(ctx)
+}
 
 // interrupt ends a task under way when something else has been asked for since: a guest that is slow to shut down
 // does not keep its server from being deleted.

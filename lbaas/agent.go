@@ -56,6 +56,7 @@ type Agent struct {
 	balancers driver.Balancers
 	options   AgentOptions
 	loop      *converge.Loop
+	follower  *converge.Follower
 	started   time.Time
 
 	mu sync.Mutex
@@ -76,7 +77,7 @@ type sighting struct {
 func NewAgent(service *Service, host string, balancers driver.Balancers, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, id: agentID(host), balancers: balancers, options: options.withDefaults(),
-		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(),
+		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(), follower: converge.NewFollower(service.store),
 	}
 	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: a.failed})
 	return a
@@ -87,11 +88,19 @@ func (a *Agent) Run(ctx context.Context) {
 	a.beat(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
-	wg.Go(func() { converge.Follow(ctx, a.service.store, a.changed, a.missed) })
+	wg.Go(func() { a.follower.Run(ctx, a.changed, a.missed) })
 	wg.Go(func() { every(ctx, a.options.PollEvery, a.poll) })
 	wg.Go(func() { every(ctx, a.options.StatsEvery, a.writeStats) })
 	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, a.beat) })
 	wg.Wait()
+}
+
+// Settle returns when the host's balancers are as they were wanted when it was called, or with ctx's error.
+func (a *Agent) Settle(ctx context.Context) error {
+	if err := a.follower.CatchUp(ctx); err != nil {
+		return err
+	}
+	return a.loop.Settle(ctx)
 }
 
 func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
@@ -116,7 +125,7 @@ func (a *Agent) Beat(ctx context.Context, at time.Time) error {
 func (a *Agent) beat(ctx context.Context) {
 	err := a.Beat(ctx, a.service.now())
 	if err == nil {
-		err = a.service.reschedule(ctx)
+		err = a.service.Reschedule(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
 		a.options.Log.Error("load balancer agent cannot give a sign of life", "host", a.host, "error", err)

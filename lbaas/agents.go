@@ -159,8 +159,8 @@ func (s *Service) choose(tx *record.Tx) (string, error) {
 	return best.ID, nil
 }
 
-// reschedule finds a new agent for every pool whose agent is dead, or gone, or was never there.
-func (s *Service) reschedule(ctx context.Context) error {
+// Reschedule finds a new agent for every pool whose agent is dead, or gone, or was never there.
+func (s *Service) Reschedule(ctx context.Context) error {
 	infos, err := s.Agents(ctx)
 	if err != nil {
 		return err

@@ -82,20 +82,20 @@ type Agent struct {
 
 	networkLock, portLock keyed
 
+	follower *converge.Follower
+
 	mu        sync.Mutex
 	endpoints map[string]driver.Endpoint // of plugged ports
 	unplugged map[string]bool            // ports that were unplugged and may not come back by themselves
 	users     map[string]map[string]bool // what stands in a network on this host: network: user
 	infra     map[string]bool            // ports that the drivers of routers and DHCP servers plug
-	seen      int64                      // the newest change that was acted on
-	progress  chan struct{}              // closed and replaced when seen grows
 	ids       []string                   // as which agents this one registered
 }
 
 // NewAgent returns an agent for the host of that name. It does nothing until [Agent.Run].
 func NewAgent(service *Service, host string, drivers Drivers, options *AgentOptions) *Agent {
 	a := &Agent{service: service, host: host, drivers: drivers, endpoints: map[string]driver.Endpoint{}, unplugged: map[string]bool{},
-		users: map[string]map[string]bool{}, infra: map[string]bool{}, progress: make(chan struct{})}
+		users: map[string]map[string]bool{}, infra: map[string]bool{}, follower: converge.NewFollower(service.store)}
 	if options != nil {
 		a.options = *options
 	}
@@ -151,7 +151,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		wg.Go(func() { loop.Run(ctx) })
 	}
 	wg.Go(func() { a.beat(ctx) })
-	converge.Follow(ctx, a.service.store, func(c record.Change) { a.changed(ctx, c) }, func() { a.missed(ctx) })
+	a.follower.Run(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.missed(ctx) })
 	wg.Wait()
 	return nil
 }
@@ -182,7 +182,6 @@ func (a *Agent) changed(ctx context.Context, c record.Change) {
 	case changedTunnels:
 		a.enqueueShared(ctx, c.ID)
 	}
-	a.saw(c.Seq)
 }
 
 func (a *Agent) enqueueRouter(id string) {
@@ -199,7 +198,7 @@ func (a *Agent) enqueueDHCP(networkID string) {
 
 // missed looks at everything.
 func (a *Agent) missed(ctx context.Context) {
-	head, err := a.service.store.Head(ctx)
+	var err error
 	for _, t := range []struct {
 		loop   *converge.Loop
 		target converge.Target
@@ -213,19 +212,7 @@ func (a *Agent) missed(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		a.options.Log.Warn("cannot look at everything", "error", err)
-		return
 	}
-	a.saw(head)
-}
-
-func (a *Agent) saw(seq int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if seq > a.seen {
-		a.seen = seq
-	}
-	close(a.progress)
-	a.progress = make(chan struct{})
 }
 
 // Settle returns when the host matches everything that was wanted when it was called, or with ctx's error.
@@ -235,7 +222,7 @@ func (a *Agent) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := a.reach(ctx, head); err != nil {
+		if err := a.follower.CatchUp(ctx); err != nil {
 			return err
 		}
 		for _, loop := range a.loops() {
@@ -245,22 +232,6 @@ func (a *Agent) Settle(ctx context.Context) error {
 		}
 		if now, err := a.service.store.Head(ctx); err != nil || now == head {
 			return err
-		}
-	}
-}
-
-func (a *Agent) reach(ctx context.Context, seq int64) error {
-	for {
-		a.mu.Lock()
-		seen, progress := a.seen, a.progress
-		a.mu.Unlock()
-		if seen >= seq {
-			return nil
-		}
-		select {
-		case <-progress:
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }

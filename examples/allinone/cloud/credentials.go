@@ -11,15 +11,21 @@ type Credentials struct {
 	User, Password, Project string
 }
 
+// Environ are the variables that OpenStack's clients look for, as os/exec wants them.
+func (c Credentials) Environ() []string {
+	return []string{
+		"OS_AUTH_URL=" + c.AuthURL, "OS_IDENTITY_API_VERSION=3", "OS_REGION_NAME=" + c.Region,
+		"OS_USERNAME=" + c.User, "OS_PASSWORD=" + c.Password, "OS_PROJECT_NAME=" + c.Project,
+		"OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default",
+	}
+}
+
 // OpenRC is the shell file that the command line clients are used with: `source openrc`.
 func (c Credentials) OpenRC() string {
 	var b strings.Builder
-	for _, v := range [][2]string{
-		{"OS_AUTH_URL", c.AuthURL}, {"OS_IDENTITY_API_VERSION", "3"}, {"OS_REGION_NAME", c.Region},
-		{"OS_USERNAME", c.User}, {"OS_PASSWORD", c.Password}, {"OS_PROJECT_NAME", c.Project},
-		{"OS_USER_DOMAIN_NAME", "Default"}, {"OS_PROJECT_DOMAIN_NAME", "Default"},
-	} {
-		fmt.Fprintf(&b, "export %s='%s'\n", v[0], strings.ReplaceAll(v[1], "'", `'\''`))
+	for _, v := range c.Environ() {
+		name, value, _ := strings.Cut(v, "=")
+		fmt.Fprintf(&b, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
 	}
 	return b.String()
 }

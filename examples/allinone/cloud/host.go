@@ -103,6 +103,20 @@ func (a *Agents) Beat(ctx context.Context, at time.Time) error {
 	return err
 }
 
+// Settle returns when the host is as it was wanted when it was called, or with ctx's error.
+func (a *Agents) Settle(ctx context.Context) error {
+	settle := []func(context.Context) error{a.compute.Settle, a.network.Settle}
+	if a.lbaas != nil {
+		settle = append(settle, a.lbaas.Settle)
+	}
+	for _, one := range settle {
+		if err := one(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Stop ends the agents, and nothing else of the host: what runs there goes on, and others take the host for dead after
 // a while.
 func (a *Agents) Stop() error {

@@ -1,0 +1,193 @@
+// Package memcloud is a whole OpenStack-compatible cloud in memory: the real services and APIs of package cloud on real
+// HTTP, over a database in memory, with hosts that exist only as data. It starts in a few milliseconds, needs no rights
+// and no programs, and runs wherever Go does. Tests use it through package cloudtest; `allinone simulate` is the same as
+// a program.
+//
+// What a real cloud does to its users is data too. Servers take [Options].BuildTime to become ACTIVE, or as long as a
+// fault holds them; any request and any step of a driver can be made slow, fail or hang (package inject); hosts can be
+// added, cut off and killed ([Host]); the clock can be moved ([Cloud.Advance]).
+//
+// Nothing answers behind a server's addresses: there is no guest in it. Everything is safe for concurrent use, and many
+// clouds run side by side in one process.
+package memcloud
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/image/memstore"
+	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/internal/sqlitedb"
+	"github.com/kintoun/kintoun/network/memnet"
+)
+
+// Options are optional.
+type Options struct {
+	// Hosts is how many hosts there are in the beginning, named host1, host2, …; 1 by default, negative for none.
+	Hosts int
+	// BuildTime is how long it takes to start, stop or reboot a server. By default it happens at once: a request that
+	// changes something is answered when the cloud has done it, so that the next one finds the server ACTIVE.
+	BuildTime time.Duration
+	// Faults are what goes wrong; more can be added at any time, see [Cloud].Faults. By default an empty set.
+	Faults *inject.Set
+	// Listen and Ports are where the APIs listen; free ports of 127.0.0.1 by default.
+	Listen string
+	Ports  map[cloud.Service]int
+	// AdminPassword is the administrator's; random by default.
+	AdminPassword string
+	// Wrap goes around the APIs' handlers; nil is nothing.
+	Wrap func(service cloud.Service, handler http.Handler) http.Handler
+	// Log hears what happens; nil discards it.
+	Log *slog.Logger
+}
+
+// Cloud is a running cloud in memory.
+type Cloud struct {
+	*cloud.Cloud
+	// Faults can be added to and taken from at any time.
+	Faults *inject.Set
+
+	options  Options
+	db       *sql.DB
+	secret   []byte
+	clock    clock
+	demo     string
+	underlay *memnet.Underlay
+
+	mu    sync.Mutex
+	hosts map[string]*Host
+}
+
+// Names that a new cloud has, besides the administrator and devstack's flavors (m1.tiny, …).
+const (
+	// DemoUser has the role member in the project of the same name.
+	DemoUser = "demo"
+	// ImageName is a public image, NetworkName the demo project's network, with the subnet 10.0.0.0/24 and a router to
+	// the external network.
+	ImageName    = "cirros"
+	NetworkName  = "private"
+	ExternalName = "public"
+)
+
+// Start starts a cloud and returns when its APIs answer and its hosts take servers. It runs until ctx ends or
+// [Cloud.Stop].
+func Start(ctx context.Context, o *Options) (*Cloud, error) {
+	c := &Cloud{hosts: map[string]*Host{}, underlay: memnet.NewUnderlay()}
+	if o != nil {
+		c.options = *o
+	}
+	if c.Faults = c.options.Faults; c.Faults == nil {
+		c.Faults = inject.New(1)
+	}
+	if c.options.Hosts == 0 {
+		c.options.Hosts = 1
+	}
+	t, err := c.template(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.start(ctx, t); err != nil {
+		if c.Cloud != nil {
+			err = errors.Join(err, c.Cloud.Stop())
+		}
+		return nil, errors.Join(err, c.db.Close())
+	}
+	for n := range c.options.Hosts {
+		if _, err := c.AddHost(fmt.Sprintf("host%d", n+1), nil); err != nil {
+			return nil, errors.Join(err, c.Stop())
+		}
+	}
+	return c, nil
+}
+
+// template is what the cloud begins with.
+func (c *Cloud) template(ctx context.Context) (*template, error) {
+	if c.options.AdminPassword == "" {
+		return shared()
+	}
+	return newTemplate(ctx, c.options.AdminPassword)
+}
+
+func (c *Cloud) start(ctx context.Context, t *template) error {
+	var err error
+	if c.db, err = sqlitedb.Copy(ctx, t.db); err != nil {
+		return err
+	}
+	images := memstore.New(&memstore.Options{Faults: c.Faults})
+	if err := t.fill(ctx, images); err != nil {
+		return err
+	}
+	ports := c.options.Ports
+	if ports == nil {
+		ports = map[cloud.Service]int{}
+	}
+	c.demo, c.secret = t.demo, t.secret
+	c.Cloud, err = cloud.Start(ctx, cloud.Options{
+		DB: c.db, Images: images, Listen: c.options.Listen, Ports: ports, AdminPassword: t.admin, AdminPasswordRandom: true,
+		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: c.Faults.Request, Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
+	})
+	return err
+}
+
+// wrap has requests that change something wait until the cloud has done it.
+func (c *Cloud) wrap(service cloud.Service, handler http.Handler) http.Handler {
+	if c.options.BuildTime == 0 && service != cloud.Identity && service != cloud.Image {
+		handler = c.settling(handler)
+	}
+	if c.options.Wrap != nil {
+		handler = c.options.Wrap(service, handler)
+	}
+	return handler
+}
+
+// settlePatience bounds the wait: what a fault holds up is not waited for.
+const settlePatience = 100 * time.Millisecond
+
+func (c *Cloud) settling(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return
+		}
+		// The answer is small and leaves when this handler returns.
+		ctx, cancel := context.WithTimeout(r.Context(), settlePatience)
+		defer cancel()
+		_ = c.Settle(ctx)
+	})
+}
+
+// Settle returns when every host is as it was wanted when it was called, or with ctx's error.
+func (c *Cloud) Settle(ctx context.Context) error {
+	for _, h := range c.Hosts() {
+		if err := h.settle(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop ends the cloud and forgets everything.
+func (c *Cloud) Stop() error { return errors.Join(c.Cloud.Stop(), c.db.Close()) }
+
+// Wait returns when the cloud has stopped because its context ended, and forgets everything.
+func (c *Cloud) Wait() error { return errors.Join(c.Cloud.Wait(), c.db.Close()) }
+
+// Demo are the credentials of the ordinary user that a new cloud has.
+func (c *Cloud) Demo() cloud.Credentials {
+	demo := c.Admin()
+	demo.User, demo.Project, demo.Password = DemoUser, DemoUser, c.demo
+	return demo
+}
+
+// CloudsYAML is a clouds.yaml with the ordinary user as "kintoun" and the administrator as "kintoun-admin".
+func (c *Cloud) CloudsYAML() string {
+	return cloud.CloudsYAML(map[string]cloud.Credentials{"kintoun": c.Demo(), "kintoun-admin": c.Admin()})
+}
+
