@@ -42,7 +42,7 @@ func run(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	users, err := identity.New(ctx, db, fernet.New(nil), nil)
+	users, err := identity.New(ctx, db, fernet.New(nil), &identity.Options{BcryptCost: 10})
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func run(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v3/", keystone.Handler(users, nil))
+	mux.Handle("/", keystone.Handler(users, nil))
 	mux.Handle("/hello", protect(users, identity.RoleReader))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -32,7 +32,7 @@ func Example() {
 		return
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v3/", keystone.Handler(users, nil))
+	mux.Handle("/", keystone.Handler(users, nil))
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
 		caller, err := users.Validate(r.Context(), r.Header.Get("X-Auth-Token"))
 		if err != nil || !caller.HasRole(identity.RoleMember) {
