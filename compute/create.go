@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -253,7 +252,7 @@ func (s *Service) place(tx *record.Tx, scheduler *scheduler, v *Server) error {
 	host := scheduler.pick(v)
 	if host == "" {
 		v.VMState, v.TaskState, v.Running = Errored, "", false
-		v.fail(s.now(), http.StatusInternalServerError, "No valid host was found. There are not enough hosts available.")
+		v.fail(s.now(), 500, "No valid host was found. There are not enough hosts available.")
 		return nil
 	}
 	v.Host, v.TaskState = host, Networking

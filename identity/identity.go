@@ -5,6 +5,8 @@
 // changed, so that a deleted or disabled user or project, a new password or a role taken away ends them at once.
 // [Service.Validate] is what all other services ask, and answers from memory while nothing changes.
 //
+// A whole program: examples/keystoneauth, an HTTP service of one's own behind Keystone's tokens.
+//
 // Errors are of the kinds below. Whatever is wrong with a log-in or a token is the same [ErrUnauthorized].
 // Everything here is safe for concurrent use.
 package identity

@@ -76,6 +76,10 @@ type Service struct {
 
 // New opens the identity service's part of db and creates or extends its tables. See [Service.Bootstrap] for what
 // an empty one needs first.
+//
+// A SQLite database is to be opened with immediate transactions and a busy timeout; with modernc.org/sqlite:
+// "file:cloud.db?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"; or with db.SetMaxOpenConns(1).
+// Several domains may share it.
 func New(ctx context.Context, db *sql.DB, sealer Sealer, options *Options) (*Service, error) {
 	store, err := record.Open(ctx, db, "identity")
 	if err != nil {

@@ -65,6 +65,10 @@ type Service struct {
 
 // New opens the images in db and the contents in store, and cleans up after uploads and deletions that a killed
 // process left half done.
+//
+// A SQLite database is to be opened with immediate transactions and a busy timeout; with modernc.org/sqlite:
+// "file:cloud.db?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"; or with db.SetMaxOpenConns(1).
+// Several domains may share it.
 func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) (*Service, error) {
 	records, err := record.Open(ctx, db, "image")
 	if err != nil {

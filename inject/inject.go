@@ -3,8 +3,7 @@
 // What goes wrong is data. A [Fault] names a step ("server apply", "POST /v2.1/servers"), perhaps one resource and one
 // host, says when it strikes (always, once, every third time, one time in ten) and what happens then (the step is slow,
 // hangs, fails, or the client's connection breaks). Faults are put into a [Set]; the in-memory drivers (compute/memcompute,
-// network/memnet, lbaas/memlb, image/memstore) and the HTTP APIs (the Before option of each, see [Set.Request]) ask the set
-// before each step.
+// network/memnet, lbaas/memlb, image/memstore) and the HTTP APIs (by inject/injecthttp) ask the set before each step.
 //
 // A run can be repeated: which of its meetings a fault with a probability strikes follows from the set's seed and from
 // the name of what it meets, not from the clock or from which goroutine came first. [Set.Strikes] tells what struck.
@@ -168,7 +167,7 @@ func (s *Set) Idle() []Fault {
 // Meet is called by whoever is about to do the step: it waits as the first fault that strikes says, and returns the
 // error that the step has to fail with. Without a fault it returns ctx's error, usually nil.
 func (s *Set) Meet(ctx context.Context, step Step) error {
-	f, err := s.strike(ctx, step)
+	f, err := s.Strike(ctx, step)
 	if err != nil || f == nil {
 		return err
 	}
@@ -181,8 +180,9 @@ func (s *Set) Meet(ctx context.Context, step Step) error {
 	return ErrInjected
 }
 
-// strike finds the fault that strikes the step and waits as it says.
-func (s *Set) strike(ctx context.Context, step Step) (*Fault, error) {
+// Strike is [Set.Meet] for those who play faults in their own way: it finds the fault that strikes the step, waits as
+// the fault says, and returns it; nil if none strikes.
+func (s *Set) Strike(ctx context.Context, step Step) (*Fault, error) {
 	if err := ctx.Err(); err != nil || s == nil {
 		return nil, err
 	}

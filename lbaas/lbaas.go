@@ -6,6 +6,8 @@
 // really has it, a member is INACTIVE while its monitors say so, and ERROR comes with a reason. What the service
 // needs of networks it asks of [Ports], which whoever puts a cloud together provides.
 //
+// A whole program: examples/controlplane, a control plane of one's own with this package and network alone.
+//
 // Both need nothing of the host themselves. Errors are of the kinds below; those with a name of their own in
 // OpenStack's API are of type [*Error]. A Service and an Agent are safe for concurrent use.
 package lbaas

@@ -47,6 +47,10 @@ type Service struct {
 }
 
 // New returns a service whose state is in db, in tables that begin with lbaas_; it creates them.
+//
+// A SQLite database is to be opened with immediate transactions and a busy timeout; with modernc.org/sqlite:
+// "file:cloud.db?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"; or with db.SetMaxOpenConns(1).
+// Several domains may share it.
 func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Service, error) {
 	s := &Service{ports: ports}
 	if options != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"testing"
@@ -289,47 +288,6 @@ func TestWhatIsSwitchedOffIsInactive(t *testing.T) {
 	_, err = c.service.UpdateVIP(t.Context(), red, vip.ID, lbaas.VIPChange{AdminStateUp: &on})
 	require.NoError(t, err)
 	c.await(t, vip.ID, lbaas.Active)
-}
-
-func Example() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	db, err := sqlitedb.Memory(ctx)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = db.Close() }()
-	// Whoever puts a cloud together brings the network, and haproxy.New in place of memlb.New.
-	ports := fakeports.New()
-	subnet := ports.AddSubnet("red")
-	service, err := lbaas.New(ctx, db, ports, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		lbaas.NewAgent(service, "host", memlb.New(nil), nil).Run(ctx)
-		close(done)
-	}()
-	defer func() { cancel(); <-done }()
-
-	scope := lbaas.Scope{ProjectID: "red"}
-	pool, err := service.CreatePool(ctx, scope, lbaas.PoolSpec{SubnetID: subnet, Protocol: driver.HTTP, Method: driver.RoundRobin, AdminStateUp: true})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	vip, err := service.CreateVIP(ctx, scope, lbaas.VIPSpec{
-		PoolID: pool.ID, SubnetID: subnet, Protocol: driver.HTTP, ProtocolPort: 80, ConnectionLimit: -1, AdminStateUp: true,
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(vip.Address, vip.Status)
-	// Output: 172.24.17.4 PENDING_CREATE
 }
 
 func BenchmarkVIPActive(b *testing.B) {

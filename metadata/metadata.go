@@ -7,6 +7,8 @@
 // namespaces, finds out both and passes the request on, signed with a secret that it shares with the [Service]. What the
 // service knows of servers it asks of a [Source].
 //
+// A whole program: examples/metadata, a metadata service for somebody's own manager of virtual machines.
+//
 // The package needs nothing of the host. A [Service] is safe for concurrent use.
 package metadata
 

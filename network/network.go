@@ -6,6 +6,8 @@
 // agents may share one database: whatever must be unique (an address in a subnet, a MAC in a network, a segment) is
 // unique by a constraint there.
 //
+// A whole program: examples/controlplane, a control plane of one's own with this package and lbaas alone.
+//
 // Errors are of the kinds below, found with errors.Is; a refusal is an [*Error], which also bears the name that
 // OpenStack's Networking API has for it. Services and agents are safe for concurrent use. Neither needs anything
 // from the host: what the drivers need, they say themselves.

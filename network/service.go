@@ -68,6 +68,10 @@ const (
 )
 
 // New opens the service on db and creates or extends its tables.
+//
+// A SQLite database is to be opened with immediate transactions and a busy timeout; with modernc.org/sqlite:
+// "file:cloud.db?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"; or with db.SetMaxOpenConns(1).
+// Several domains may share it.
 func New(ctx context.Context, db *sql.DB, options *Options) (*Service, error) {
 	s := &Service{firstFree: map[string]string{}}
 	if options != nil {

@@ -32,6 +32,7 @@ type Watcher interface {
 
 // Server is what a host should run.
 type Server struct {
+	// ID is the server's UUID in lower case, which the guest sees as its machine's.
 	ID   string
 	Name string
 	// VCPUs is the number of virtual processors, MemoryMiB the memory.

@@ -11,6 +11,8 @@
 // the tap devices and needs no other account. KVM is used where it really runs guests, which is tried once
 // per boot of the host; QEMU's own emulation (TCG) otherwise.
 //
+// A whole program: examples/vmrunner, which boots an image and prints what the guest says.
+//
 // A [Driver] is safe for concurrent use; calls for one server are made one after the other. A change of a server's
 // processors, memory, kernel or NICs takes effect when it boots next. Errors are wrapped with the server's
 // identifier; [ErrInvalid], [ErrNotFound] and [ErrUnavailable] are the kinds.

@@ -1,6 +1,8 @@
 // Package keystone is the Identity API v3 of OpenStack over an identity.Service: what the openstack command,
 // gophercloud and the other services' clients log in to.
 //
+// A whole program: examples/keystoneauth.
+//
 // [Handler] serves it; it needs nothing of the host and is safe for concurrent use. Errors become
 // {"error": {"code", "message", "title"}} with Keystone's statuses: 401 says the same whatever was wrong with a
 // log-in, and 403 is said before anything is looked up.

@@ -18,7 +18,7 @@ const (
 	part       kind = "part of a domain"
 	private    kind = "domain's internal package"
 	shared     kind = "internal package"
-	carrier    kind = "carrier of events"
+	carrier    kind = "carrier over HTTP"
 	example    kind = "example"
 	plain      kind = "plain package for all rooms"
 	stranger   kind = "package outside the floor plan"
@@ -46,6 +46,8 @@ func room(path string) (k kind, of string) {
 		return example, ""
 	case path == "inject", path == "event":
 		return plain, ""
+	case path == "inject/injecthttp":
+		return carrier, ""
 	case first == "event":
 		return carrier, ""
 	case !slices.Contains(domains, first):
@@ -140,9 +142,9 @@ var rules = map[kind]rule{
 		why: "what all domains share knows none of them",
 	},
 	carrier: {
-		may:     func(_, path string, _ kind, _ string) bool { return path == "event" || path == "internal/fault" },
+		may:     func(_, path string, k kind, _ string) bool { return k == plain || path == "internal/fault" },
 		outside: none,
-		why:     "events are for programs that may have no cloud in them: they are carried with the standard library, and come from any Source",
+		why:     "events and faults are for programs that may have no cloud in them: they are carried with the standard library",
 	},
 	example: {
 		may: func(_, path string, _ kind, _ string) bool { return path != "internal/record" },

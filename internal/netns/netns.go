@@ -1,7 +1,7 @@
 //go:build linux
 
 // Package netns makes, enters and removes named network namespaces, the way ip-netns(8) lays them out: one bind
-// mount per namespace below /run/netns.
+// mount per namespace below /run/netns. It does without netlink, which package nl opens inside a namespace.
 package netns
 
 import (
@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -107,11 +106,23 @@ func mountNew(path string) error {
 
 // LoopbackUp brings lo up in the calling thread's namespace.
 func LoopbackUp() error {
-	lo, err := netlink.LinkByName("lo")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("bring lo up: %w", err)
 	}
-	return netlink.LinkSetUp(lo)
+	defer func() { _ = unix.Close(fd) }()
+	lo, err := unix.NewIfreq("lo")
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo)
+	}
+	if err == nil {
+		lo.SetUint16(lo.Uint16() | unix.IFF_UP)
+		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	}
+	if err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
+	}
+	return nil
 }
 
 // Delete removes the namespace's name; the kernel frees it, and the devices in it, when its last process ends.
@@ -149,17 +160,4 @@ func List() ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// Handle opens netlink inside the named namespace; an empty name is the caller's. The caller closes it.
-func Handle(name string) (*netlink.Handle, error) {
-	if name == "" {
-		return netlink.NewHandle()
-	}
-	ns, err := vnetns.GetFromName(name)
-	if err != nil {
-		return nil, fmt.Errorf("network namespace %s: %w", name, err)
-	}
-	defer func() { _ = ns.Close() }()
-	return netlink.NewHandleAt(ns)
 }

@@ -80,7 +80,7 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) {
 			continue // whoever asks for it again hears of it
 		}
 		if !s.keep(query, statement) {
-			_ = statement.Close()
+			_ = statement.Close() //nolint:sqlclosecheck // those before it in the loop are kept
 		}
 	}
 }

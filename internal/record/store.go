@@ -208,7 +208,7 @@ func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
 	query = tx.store.rebind(query)
 	var result sql.Result
 	var err error
-	if prepared := tx.prepared(query); prepared != nil {
+	if prepared := tx.prepared(query); prepared != nil { //nolint:sqlclosecheck // it is kept for the next time
 		result, err = prepared.ExecContext(tx.ctx, args...)
 	} else {
 		result, err = tx.q.ExecContext(tx.ctx, query, args...)
@@ -221,7 +221,7 @@ func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
 
 func (tx *Tx) query(query string, args ...any) (*sql.Rows, error) {
 	query = tx.store.rebind(query)
-	if prepared := tx.prepared(query); prepared != nil {
+	if prepared := tx.prepared(query); prepared != nil { //nolint:sqlclosecheck // it is kept for the next time
 		return prepared.QueryContext(tx.ctx, args...)
 	}
 	return tx.q.QueryContext(tx.ctx, query, args...)

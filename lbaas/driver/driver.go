@@ -51,7 +51,7 @@ type Frontend struct {
 	// Gateway is the subnet's default router; invalid for none.
 	Gateway netip.Addr
 	Port    uint16
-	// ConnectionLimit bounds the concurrent connections; negative is no limit.
+	// ConnectionLimit bounds the concurrent connections; zero or negative is no limit.
 	ConnectionLimit int
 	// Disabled refuses clients.
 	Disabled bool

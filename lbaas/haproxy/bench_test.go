@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -84,7 +85,7 @@ func (s *stage) byHand(b *testing.B, at netip.Prefix) {
 	port := s.network.Frontend(b, at).PortID
 	require.NoError(b, s.host.Plug(context.Background(), port, namespace, device(port)))
 	b.Cleanup(func() { _ = s.host.Unplug(context.Background(), port) })
-	nl, err := netns.Handle(namespace)
+	nl, err := nl.Handle(namespace)
 	require.NoError(b, err)
 	defer nl.Close()
 	link, err := nl.LinkByName(device(port))

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/kintoun/kintoun/lbaas/haproxy"
 	"github.com/stretchr/testify/require"
@@ -98,7 +99,7 @@ func TestWhatOperatorsSee(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprint(pid), strings.Fields(string(file))[0])
 
-	nl, err := netns.Handle("qlbaas-" + s.want.ID)
+	nl, err := nl.Handle("qlbaas-" + s.want.ID)
 	require.NoError(t, err)
 	defer nl.Close()
 	link, err := nl.LinkByName("tap" + s.want.Frontend.PortID[:11])

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -72,7 +73,7 @@ func (f files) pluggedPort() (string, error) {
 
 // configureDevice makes the device be up with the address and the route, and no other address of its scope.
 func configureDevice(namespace, device string, frontend driver.Frontend) error {
-	h, err := netns.Handle(namespace)
+	h, err := nl.Handle(namespace)
 	if err != nil {
 		return err
 	}

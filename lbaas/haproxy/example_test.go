@@ -12,15 +12,10 @@ import (
 	"github.com/kintoun/kintoun/lbaas/haproxy"
 )
 
-// bridges plugs balancers into a network of yours: it makes a device in a namespace.
-type bridges struct{}
-
-func (bridges) Plug(_ context.Context, _, _, _ string) error { return nil }
-func (bridges) Unplug(_ context.Context, _ string) error     { return nil }
-
-// A balancer without any of the rest: no database, no API. It needs root.
-func ExampleDriver() {
-	balancers, err := haproxy.New(bridges{}, &haproxy.Options{Dir: "/var/lib/mycloud"})
+// A balancer without any of the rest, no database and no API, on a bridge of the host. It needs root, so it is only
+// compiled; examples/balancer is a whole program.
+func Example() {
+	balancers, err := haproxy.New(haproxy.OnBridge("br0"), &haproxy.Options{Dir: "/var/lib/mycloud"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -29,7 +24,7 @@ func ExampleDriver() {
 		ID: "3341c179-43a9-4337-8427-2d490d06ffec",
 		Frontend: driver.Frontend{
 			PortID: "f212b520-d314-481b-9110-eb2ad24e374a", Address: netip.MustParsePrefix("172.24.17.4/24"),
-			Gateway: netip.MustParseAddr("172.24.17.254"), Port: 80, ConnectionLimit: -1,
+			Gateway: netip.MustParseAddr("172.24.17.254"), Port: 80,
 		},
 		Method: driver.RoundRobin, Protocol: driver.HTTP,
 		Members: []driver.Member{

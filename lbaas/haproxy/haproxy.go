@@ -16,6 +16,8 @@
 // done) and ErrUnavailable (HAProxy did not start or does not answer); others come from the system. A [Driver] may
 // be used concurrently for different balancers; calls of Apply and Remove for one balancer are made one after the
 // other. Status and List may be called at any time.
+//
+// A whole program: examples/balancer.
 package haproxy
 
 import (

@@ -20,6 +20,7 @@ import (
 	"github.com/kintoun/kintoun/internal/lab"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/kintoun/kintoun/lbaas/drivertest"
 	"github.com/kintoun/kintoun/lbaas/haproxy"
@@ -118,7 +119,7 @@ func (h *host) Plug(_ context.Context, portID, namespace, device string) error {
 	if n == nil {
 		return fmt.Errorf("no port %s", portID)
 	}
-	inside, err := netns.Handle(namespace)
+	inside, err := nl.Handle(namespace)
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (h *host) Plug(_ context.Context, portID, namespace, device string) error {
 	if _, err := inside.LinkByName(device); err == nil {
 		return nil
 	}
-	outside, err := netns.Handle(n.namespace)
+	outside, err := nl.Handle(n.namespace)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func (h *host) Unplug(_ context.Context, portID string) error {
 	h.mu.Lock()
 	n := h.ports[portID]
 	h.mu.Unlock()
-	nl, err := netns.Handle(n.namespace)
+	nl, err := nl.Handle(n.namespace)
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ type network struct {
 }
 
 func (n *network) netlink(t testing.TB) *netlink.Handle {
-	nl, err := netns.Handle(n.namespace)
+	nl, err := nl.Handle(n.namespace)
 	require.NoError(t, err)
 	return nl
 }

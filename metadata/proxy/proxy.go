@@ -8,6 +8,8 @@
 // the network whose leg of the router it came in by: the connection's own local address tells. What a caller says about
 // itself in headers never reaches the service.
 //
+// A whole program: examples/metadata.
+//
 // The host needs Linux with network namespaces, and the caller CAP_SYS_ADMIN and CAP_NET_BIND_SERVICE. Nothing outlives the
 // process: a new one is told again by Apply what to listen on. Errors of bad input are [ErrInvalid]; others are the
 // kernel's. A [Proxy] is safe for concurrent use.

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/kintoun/kintoun/network/internal/hostnet"
 	"github.com/vishvananda/netlink"
@@ -30,7 +30,7 @@ func configure(namespace, device string, want driver.DHCPServer) (index int, ext
 		return 0, nil, err
 	}
 	extra = slices.DeleteFunc(extra, func(name string) bool { return name == device })
-	h, err := netns.Handle(namespace)
+	h, err := nl.Handle(namespace)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -112,7 +113,7 @@ func (s *server) send(a answer) error {
 
 // introduce tells the kernel a neighbour's MAC, which it could not ask for: the client does not have the address yet.
 func (s *server) introduce(address netip.Addr, hardware net.HardwareAddr) error {
-	h, err := netns.Handle(s.place.namespace)
+	h, err := nl.Handle(s.place.namespace)
 	if err != nil {
 		return err
 	}

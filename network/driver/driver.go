@@ -6,6 +6,8 @@
 // leftovers. All methods are safe for concurrent use on different identifiers; calls for one identifier
 // are made one after the other.
 //
+// A whole driver: examples/customfabric, a fabric of one's own that passes the suite of package drivertest.
+//
 // Four kinds of driver exist. A fabric ([Networks] and [Ports]) carries frames; a [Filters] driver guards
 // ports; [Routers] and [DHCPServers] serve networks from namespaces of their own, which they plug into the
 // fabric through [Ports].

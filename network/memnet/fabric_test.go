@@ -66,9 +66,7 @@ func (l *fabricLab) Damage(t testing.TB, host int, port driver.Port) {
 }
 
 func (l *fabricLab) Attach(t testing.TB, host int, port driver.Port, addresses ...netip.Prefix) drivertest.TalkingGuest {
-	g := newGuest(l.machines[host], memnet.DeviceName(port), port.MAC, addresses)
-	require.NoError(t, l.machines[host].Listen(memnet.DeviceName(port), g.take))
-	return g
+	return attach(t, l.machines[host], memnet.DeviceName(port), port.MAC, addresses)
 }
 
 type filterLab struct {
@@ -90,8 +88,15 @@ func (l *filterLab) Restart() driver.Filters {
 }
 
 func (l *filterLab) Plug(_ testing.TB, bridge, device string) drivertest.Guest {
-	g := newGuest(l.machine, device, "", nil)
-	l.machine.AddDevice(bridge, device, g.take)
+	g := drivertest.NewFrameGuest("", nil, func(frame []byte) { l.machine.Send(device, frame) })
+	l.machine.AddDevice(bridge, device, g.Deliver)
+	return g
+}
+
+// attach puts a guest behind a port's device.
+func attach(t testing.TB, machine *memnet.Machine, device, mac string, addresses []netip.Prefix) *drivertest.FrameGuest {
+	g := drivertest.NewFrameGuest(mac, addresses, func(frame []byte) { machine.Send(device, frame) })
+	require.NoError(t, machine.Listen(device, g.Deliver))
 	return g
 }
 

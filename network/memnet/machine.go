@@ -84,6 +84,13 @@ func (m *Machine) AddDevice(bridge, name string, deliver func(frame []byte)) {
 	m.devices[name] = &device{bridge: bridge, deliver: deliver}
 }
 
+// RemoveDevice takes a device away; one that is not there is no error. A guard on it goes with its driver's Remove.
+func (m *Machine) RemoveDevice(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.devices, name)
+}
+
 // Listen has the frames for a device of a port given to deliver, which must not keep them.
 func (m *Machine) Listen(name string, deliver func(frame []byte)) error {
 	m.mu.Lock()

@@ -14,6 +14,8 @@
 // As in OpenStack Networking, routing is not firewalled: whoever has a route to an inner network through the router's gateway
 // address reaches it. Without such a route an inner server is reached from outside by its floating IP only.
 //
+// A whole program: examples/twotenants, two tenants with the same addresses.
+//
 // Errors of bad input are [ErrInvalid]; others are the kernel's, wrapped with what failed. A [Driver] is safe for
 // concurrent use on different routers.
 package netnsrouter

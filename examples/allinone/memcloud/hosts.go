@@ -181,7 +181,7 @@ func (c *Cloud) Print(serverID, text string) error {
 
 // onHost does something on the host that has the server.
 func (c *Cloud) onHost(do func(*memcompute.Host) error) error {
-	err := error(ErrNotFound)
+	err := ErrNotFound
 	for _, h := range c.Hosts() {
 		h.mu.Lock()
 		servers := h.servers

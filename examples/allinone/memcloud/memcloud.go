@@ -26,6 +26,7 @@ import (
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/inject/injecthttp"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network/memnet"
 )
@@ -139,7 +140,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret = t.demo, t.secret
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
 		DB: c.db, Images: images, Listen: c.options.Listen, Ports: ports, AdminPassword: t.admin, AdminPasswordRandom: true,
-		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: c.Faults.Request, Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
+		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func Unplug(ctx context.Context, ports driver.Ports, namespace string, devices [
 }
 
 func deleteDevices(namespace string, names map[string]bool) error {
-	h, err := netns.Handle(namespace)
+	h, err := nl.Handle(namespace)
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func CheckID(what, id string) error {
 
 // Devices names the interfaces of a namespace that are wanted.
 func Devices(namespace string, wanted func(name string) bool) ([]string, error) {
-	h, err := netns.Handle(namespace)
+	h, err := nl.Handle(namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/internal/netns/nl"
 	"github.com/kintoun/kintoun/network/driver"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/icmp"
@@ -53,7 +54,7 @@ func JoinAs(ctx context.Context, ports driver.Ports, name, networkID, mac string
 	if err := ports.Apply(ctx, port); err != nil {
 		return nil, err
 	}
-	h, err := netns.Handle(s.Namespace)
+	h, err := nl.Handle(s.Namespace)
 	if err != nil {
 		return nil, err
 	}
