@@ -24,7 +24,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -99,7 +98,7 @@ const maxRunDir = 60
 // time since the host's boot, may take some seconds.
 func New(ctx context.Context, o *Options) (*Driver, error) {
 	d := &Driver{o: *o, locks: map[string]*sync.Mutex{}, watchers: map[chan<- started]struct{}{}}
-	if err := d.setDefaults(); err != nil {
+	if err := errors.Join(d.setDefaults(), d.findBinary(), d.findImageBinary()); err != nil {
 		return nil, err
 	}
 	var err error
@@ -136,19 +135,17 @@ func (d *Driver) setDefaults() error {
 	if len(o.RunDir) > maxRunDir {
 		return fault.Wrap(ErrInvalid, "qemu: the run directory %s is longer than %d bytes, too long for sockets: choose another", o.RunDir, maxRunDir)
 	}
-	setDefault(&o.Accelerator, "auto")
+	setDefault(&o.Accelerator, acceleratorAny)
+	switch o.Accelerator {
+	case acceleratorAny, acceleratorKVM, acceleratorTCG:
+	default:
+		return fault.Wrap(ErrInvalid, "qemu: accelerator %q: it is auto, kvm or tcg", o.Accelerator)
+	}
 	setDefault(&o.Binary, "qemu-system-x86_64")
 	setDefault(&o.ImageBinary, "qemu-img")
 	setDefault(&o.Grace, 60*time.Second)
 	setDefault(&o.HotPlugPorts, 4)
 	setDefault(&o.ConsoleBytes, 1<<20)
-	for path, debian := range map[*string]string{&o.Binary: "qemu-system-x86", &o.ImageBinary: "qemu-utils"} {
-		found, err := exec.LookPath(*path)
-		if err != nil {
-			return fault.Wrap(ErrUnavailable, "qemu: %s is not installed: apt-get install %s", *path, debian)
-		}
-		*path = found
-	}
 	return nil
 }
 

@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,7 +40,6 @@ import (
 var (
 	ErrInvalid     = fault.ErrInvalid
 	ErrUnavailable = fault.ErrUnavailable
-	ErrUnsupported = fault.ErrUnsupported
 )
 
 const (
@@ -109,8 +107,8 @@ var _ driver.Balancers = (*Driver)(nil)
 func New(plugger driver.Plugger, options *Options) (*Driver, error) {
 	d := &Driver{plugger: plugger, options: options.withDefaults()}
 	var err error
-	if d.program, err = exec.LookPath(d.options.Program); err != nil {
-		return nil, fault.Wrap(ErrUnsupported, "HAProxy: %v: apt-get install haproxy", err)
+	if d.program, err = program(d.options.Program); err != nil {
+		return nil, err
 	}
 	if d.options.Dir, err = filepath.Abs(d.options.Dir); err != nil {
 		return nil, err

@@ -33,8 +33,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInvalid is a router that cannot exist: an address that is none, two legs with one port.
-var ErrInvalid = fault.ErrInvalid
+var (
+	// ErrInvalid is a router that cannot exist: an address that is none, two legs with one port.
+	ErrInvalid = fault.ErrInvalid
+	// ErrUnavailable is what [Probe] finds missing.
+	ErrUnavailable = fault.ErrUnavailable
+)
 
 // Options tune a driver. There are none yet; nil is fine.
 type Options struct{}

@@ -22,7 +22,7 @@
 // Needs: root (CAP_NET_ADMIN), the kernel's nf_tables with the bridge family, nf_conntrack with zones, and
 // br_netfilter, which Apply switches on for the port's own bridge alone; see [Probe]. No program is run.
 //
-// Errors: fault.ErrInvalid for a filter that makes no sense, fault.ErrUnavailable where the kernel lacks something;
+// Errors: ErrInvalid for a filter that makes no sense, ErrUnavailable where the kernel lacks something;
 // anything else is the kernel's own answer. A Filters is safe for concurrent use.
 package nftfilter
 
@@ -35,7 +35,19 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
+)
+
+// The kinds of error.
+var (
+	// ErrInvalid is a filter that makes no sense: an address that is none, ports of a protocol that has no ports, a device
+	// that is no bridge.
+	ErrInvalid = fault.ErrInvalid
+	// ErrUnavailable is what [Probe] finds missing, and a kernel that lacks something when a port is to be guarded.
+	ErrUnavailable = fault.ErrUnavailable
+	// ErrExhausted is a host with more guarded bridges than conntrack has zones, about 45,000.
+	ErrExhausted = fault.ErrExhausted
 )
 
 // Options of a [Filters].
