@@ -2,20 +2,51 @@
 
 // Package qemu runs servers as QEMU processes, one for each: a driver of package compute/driver.
 //
-// A QEMU outlives the program that started it and is found again by it. It runs unprivileged, under QEMU's own
-// system call filter and, where cgroup v2 can be written, in a cgroup of its own; it opens nothing by path, but is
-// handed its disk, its tap devices and its sockets as open files. Everything about a server lies in one directory,
-// Options.Dir/instances/ID: its disk (a qcow2 layer over the image), its console's log, its record, QEMU's output.
+//	servers, err := qemu.New(ctx, &qemu.Options{Dir: "/var/lib/kintoun/compute"})
+//	want := driver.Server{
+//		ID: "8d1c7c3e-52f5-4a0f-9a4b-3c1f4ad2f1b0", Name: "vm1", VCPUs: 1, MemoryMiB: 512, Running: true, Boots: 1,
+//		Root: driver.Disk{Base: "/var/lib/kintoun/images/debian.qcow2", Format: "qcow2", SizeGiB: 10},
+//	}
+//	if err := servers.Apply(ctx, want); err != nil {
+//	console, err := servers.ConsoleLog(ctx, want.ID, 10)
 //
-// From the host it needs QEMU (Debian: qemu-system-x86, qemu-utils), and root, unless the user may open
-// the tap devices and needs no other account. KVM is used where it really runs guests, which is tried once
-// per boot of the host; QEMU's own emulation (TCG) otherwise.
+// A QEMU runs unprivileged, under QEMU's own system call filter and, where cgroup v2 can be written, in a cgroup of its
+// own; it opens nothing by path, but is handed its disk, its tap devices and its sockets as open files. Everything
+// about a server lies in one directory, Options.Dir/instances/ID: its disk (a qcow2 layer over the image), its
+// console's log, its record, QEMU's output. A whole program: examples/vmrunner, which boots an image and prints what
+// the guest says.
 //
-// A whole program: examples/vmrunner, which boots an image and prints what the guest says.
+// # What it needs
 //
-// A [Driver] is safe for concurrent use; calls for one server are made one after the other. A change of a server's
-// processors, memory, kernel or NICs takes effect when it boots next. Errors are wrapped with the server's
-// identifier; [ErrInvalid], [ErrNotFound] and [ErrUnavailable] are the kinds.
+// QEMU 7.2 or later (Debian: qemu-system-x86, qemu-utils), and root, unless the user may open the tap devices and needs
+// no other account; [Probe] starts a guest for an instant and names what is missing. KVM is used where it really runs
+// guests, which is tried once per boot of the host; QEMU's own emulation (TCG) otherwise. What would make servers
+// faster or safer, [Driver.Advice] says.
+//
+// # What it does not do
+//
+// It makes no tap devices: a [driver.NIC] names one that exists, a fabric's. It does not copy images, and does not look
+// into them: package image/format does, before. It runs x86-64 guests on a BIOS or a kernel; there is no UEFI, no live
+// migration, no resize, no hot plug. A change of a server's processors, memory, kernel or NICs takes effect when it
+// boots next.
+//
+// # Errors
+//
+// Errors are wrapped with the server's identifier; [ErrInvalid] (a value that cannot be), [ErrNotFound] (no such
+// server, no console yet) and [ErrUnavailable] (something is missing, or QEMU ended while it started, with its
+// complaint) are the kinds. What is missing is a [probe.Missing], found with errors.As. A guest's own crash is no
+// error: List says [driver.Crashed] and the reason.
+//
+// # Concurrency
+//
+// A [Driver] is safe for concurrent use; calls for one server are made one after the other. Only one process at a time
+// may have a directory. [Driver.Watch] holds a goroutine for each running server.
+//
+// # When the process ends
+//
+// Servers go on: a QEMU is no child that ends with its starter. A new Driver over the same directory finds it by its
+// pid and start time, or by a mark in its environment if the starter was killed in between; what a killed Apply left
+// half made is completed or removed.
 package qemu
 
 import (
