@@ -7,9 +7,8 @@
 // another process too. [Filter] picks events out.
 //
 //	cloud := event.Sources{"compute": servers, "network": networks}
-//	position, err := cloud.Last(ctx)
+//	position := event.Position{"network": 0} // from the beginning; cloud.Last says where the end is
 //	for e, err := range cloud.Watch(ctx, position) {
-//		if err != nil { … }
 //		position.Advance(e)
 //		fmt.Println(e.Type, e.ID, e.Action, e.Status)
 //	}
@@ -30,8 +29,11 @@
 // It is no audit log (it does not say who changed what, and it forgets) and no queue (readers keep their own
 // positions). Packages event/sse and event/webhook carry events over HTTP.
 //
-// This package needs nothing but the standard library. Values are plain; a Sources map may be used by several
-// goroutines that do not change it.
+// # What it needs, errors, concurrency
+//
+// This package needs nothing but the standard library. Errors of a Watch are the Source's, a [*CompactedError] found with
+// errors.As, or the context's; a Watch ends with its first. Values are plain; a Sources map may be used concurrently by
+// goroutines that do not change it. A process that is killed goes on from the last Position that it kept.
 package event
 
 import (

@@ -1,9 +1,10 @@
 // Package probe is the form in which drivers say what a host lacks.
 //
 // Every driver that needs something of its host has a function Probe, which tries what the driver will do, once, in places
-// that are thrown away, and returns nil or an error that holds a [Missing] for each thing that is not there:
+// that are thrown away, and returns nil or an error that holds a [Missing] for each thing that is not there. With the answers
+// of haproxy.Probe(ctx, nil) and netnsrouter.Probe(ctx, nil):
 //
-//	err := probe.Join(haproxy.Probe(ctx, nil), netnsrouter.Probe(ctx, nil))
+//	err := probe.Join(balancers, routers)
 //	for _, m := range probe.All(err) {
 //		fmt.Printf("%s: %s\n", m.What, m.How)
 //	}

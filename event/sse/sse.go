@@ -1,7 +1,7 @@
 // Package sse serves events as Server-Sent Events, the stream of text that browsers read with EventSource (WHATWG
 // HTML, section 9.2) and that curl -N shows.
 //
-//	events := sse.New(ctx, event.Sources{"compute": servers, "network": networks}, authorize, nil)
+//	events := sse.New(ctx, event.Sources{"compute": servers}, authorize, nil)
 //	mux.Handle("/events", events)
 //
 // Each event has as its name what happened ("created", "updated" or "deleted"), as its data the [event.Event] in JSON,
@@ -29,11 +29,16 @@
 // after its token does. Events of no project (users, flavors, agents) are for those who may see all. The numbers in
 // ids count everybody's changes.
 //
-// # Limits
+// # What it needs, and does not do
 //
-// A stream ends when its client goes, when it reads too slowly ([Options.WriteTimeout]), when its rights or the
-// database fail, or with the context that the handler was made with; clients connect again. An error before the first
-// event has a status (400, 401, 403, 405, 503) and a JSON body. A [Handler] is safe for concurrent use and holds
+// It needs Sources, an Authorizer and a server that lets an answer flow; of the host nothing, and only the standard library. It
+// is no WebSocket, keeps no client's position, and does not tell what a resource is like: the domain's API does.
+//
+// # Errors, concurrency, ends
+//
+// A stream ends when its client goes, when it reads too slowly ([Options.WriteTimeout]), when its rights or the database fail, or
+// with the context that the handler was made with; clients connect again, to another process too, and miss nothing. An error
+// before the first event has a status (400, 401, 403, 405, 503) and a JSON body. A [Handler] is safe for concurrent use and holds
 // a goroutine and a few events per stream and domain.
 package sse
 

@@ -1,7 +1,8 @@
 // Package qmp is a client of QEMU's control protocol (QMP: docs/interop/qmp-spec.rst in QEMU's sources).
 //
-//	client, err := qmp.Dial(ctx, path)
-//	reply, err := client.RunContext(ctx, goqemu.Command{Execute: "query-status"})
+//	client, err := qmp.Dial(ctx, "/run/vm1/qmp")
+//	defer func() { _ = client.Disconnect() }()
+//	status, err := raw.NewMonitor(client.With(ctx)).QueryStatus()
 //
 // It implements the Monitor interface of github.com/digitalocean/go-qemu/qmp, so that the typed commands of its package
 // raw work over it, and differs from that module's own client in what a host that runs many servers needs: every call
