@@ -16,15 +16,15 @@
 //
 // # What it needs
 //
-// A *sql.DB of SQLite or PostgreSQL, whose tables with names in "compute_" it makes and migrates; [Images] and
-// [Networks] where the service runs, [ImageFiles] and [Plugger] where an agent runs: small interfaces, to be filled by
-// adapters. Of the host it needs nothing itself; what drivers need, package qemu's Probe says.
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "compute_" it makes and migrates;
+// [Images] and [Networks] where the service runs, [ImageFiles] and [Plugger] where an agent runs: small interfaces, to
+// be filled by adapters. Of the host it needs nothing itself; what drivers need, package qemu's Probe says.
 //
 // # What it does not do
 //
 // It asks nobody who the caller is: a [Scope] is believed. It does not resize or migrate servers, and knows no volumes
-// and no devices but NICs; ports are attached when a server is made. It touches no host: where no agent runs, servers
-// stay in BUILD.
+// and no devices but NICs; ports are attached when a server is made. It touches no host: where no agent is alive, a
+// server becomes ERROR, "No valid host was found".
 //
 // # Errors
 //

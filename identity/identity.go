@@ -3,6 +3,9 @@
 //
 //	service, err := identity.New(ctx, db, fernet.New(nil), &identity.Options{BcryptCost: 4})
 //	if err := service.Bootstrap(ctx, identity.BootstrapSpec{AdminPassword: "secret"}); err != nil {
+//		fmt.Println(err)
+//		return
+//	}
 //	token, _, err := service.Authenticate(ctx, identity.AuthRequest{
 //		Password: &identity.PasswordProof{User: identity.UserRef{Name: "admin", DomainID: identity.DefaultDomainID}, Password: "secret"},
 //	})
@@ -16,8 +19,8 @@
 //
 // # What it needs
 //
-// A *sql.DB of SQLite or PostgreSQL, whose tables with names in "identity_" it makes and migrates, and a [Sealer] such
-// as package fernet. Of the host it needs nothing.
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "identity_" it makes and
+// migrates, and a [Sealer] such as package fernet. Of the host it needs nothing.
 //
 // # What it does not do
 //
@@ -32,8 +35,9 @@
 //
 // # Concurrency
 //
-// Everything here is safe for concurrent use. Several services may share one database, and keys; each asks it whether
-// anything has changed before it answers from memory.
+// Everything here is safe for concurrent use. Several services may share one database and keys: [Service.Run] has each
+// hear of the others' changes at once; without it, a token may be believed for [Options.CacheTTL], 5 s, after another
+// process ended it.
 //
 // # When the process ends
 //

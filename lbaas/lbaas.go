@@ -16,9 +16,9 @@
 //
 // # What it needs
 //
-// A *sql.DB of SQLite or PostgreSQL, whose tables with names in "lbaas_" it makes and migrates, and [Ports], which is
-// what the service needs of networks and whoever puts a cloud together provides. Of the host it needs nothing itself;
-// what balancers need, package haproxy's Probe says.
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "lbaas_" it makes and migrates,
+// and [Ports], which is what the service needs of networks and whoever puts a cloud together provides. Of the host it
+// needs nothing itself; what balancers need, package haproxy's Probe says.
 //
 // # What it does not do
 //

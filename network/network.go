@@ -17,8 +17,8 @@
 //
 // # What it needs
 //
-// A *sql.DB of SQLite or PostgreSQL, whose tables with names in "network_" it makes and migrates. Of the host it needs
-// nothing itself; what drivers need, the Probe of each says.
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "network_" it makes and migrates.
+// Of the host it needs nothing itself; what drivers need, the Probe of each says.
 //
 // # What it does not do
 //

@@ -1,20 +1,21 @@
 // Package probe is the form in which drivers say what a host lacks.
 //
-// Every driver that needs something of its host has a function Probe, which tries what the driver will do, once, in places
-// that are thrown away, and returns nil or an error that holds a [Missing] for each thing that is not there. With the answers
-// of haproxy.Probe(ctx, nil) and netnsrouter.Probe(ctx, nil):
+// Every driver that needs something of its host has a function Probe, which tries what the driver will do, once, in
+// places that are thrown away, and returns nil or an error that holds a [Missing] for each thing that is not there.
+// With the answers of haproxy.Probe(ctx, nil) and netnsrouter.Probe(ctx, nil):
 //
 //	err := probe.Join(balancers, routers)
 //	for _, m := range probe.All(err) {
 //		fmt.Printf("%s: %s\n", m.What, m.How)
 //	}
 //
-// Run a Probe before the driver's New, or in a program's "check" command; the drivers themselves never run it, and say what
-// failed when it fails. A nil error means that everything could be done at that moment, not that it can be for ever.
+// Run a Probe before the driver's New, or in a program's "check" command; the drivers themselves never run it, and say
+// what failed when it fails. A nil error means that everything could be done at that moment, not that it can be for
+// ever.
 //
-// The package needs nothing of the host and imports only the standard library, so that drivers from elsewhere can speak in
-// the same words. It tries nothing itself, and mends nothing: How is for people to read. All its functions are pure; a
-// Missing that nobody changes may be read by many goroutines.
+// The package needs nothing of the host and imports only the standard library, so that drivers from elsewhere can speak
+// in the same words. It tries nothing itself, and mends nothing: How is for people to read. All its functions are pure;
+// a Missing that nobody changes may be read by many goroutines.
 //
 // Errors: a Missing is of the kind that drivers export as ErrUnavailable, and wraps what the attempt answered, so that
 // errors.Is(err, exec.ErrNotFound) or errors.Is(err, syscall.EPERM) look into it.

@@ -4,6 +4,16 @@
 //
 //	func TestConformance(t *testing.T) {
 //		drivertest.TestServers(t, func(t *testing.T) drivertest.Harness {
+//			host := memcompute.NewHost()
+//			return drivertest.Harness{
+//				Open:     func() driver.Servers { return memcompute.New(host, &memcompute.Options{Delay: time.Millisecond}) },
+//				Server:   server,
+//				Banner:   "login:",
+//				Crash:    func(running driver.Observed) { require.NoError(t, host.Crash(running.ID, "killed")) },
+//				PowerOff: func(running driver.Observed) { require.NoError(t, host.PowerOff(running.ID)) },
+//			}
+//		})
+//	}
 //
 // The suite starts real servers, in turn, and leaves none behind: they come and go, reboot, crash, power themselves
 // off, and are found by a driver that is opened anew. [BootSectorImage] makes a disk of 512 bytes for drivers of PC

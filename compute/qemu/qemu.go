@@ -8,6 +8,8 @@
 //		Root: driver.Disk{Base: "/var/lib/kintoun/images/debian.qcow2", Format: "qcow2", SizeGiB: 10},
 //	}
 //	if err := servers.Apply(ctx, want); err != nil {
+//		log.Fatal(err)
+//	}
 //	console, err := servers.ConsoleLog(ctx, want.ID, 10)
 //
 // A QEMU runs unprivileged, under QEMU's own system call filter and, where cgroup v2 can be written, in a cgroup of its
@@ -40,7 +42,7 @@
 // # Concurrency
 //
 // A [Driver] is safe for concurrent use; calls for one server are made one after the other. Only one process at a time
-// may have a directory. [Driver.Watch] holds a goroutine for each running server.
+// should have a directory. It holds a goroutine for each QEMU that it started, and Watch one for each that runs.
 //
 // # When the process ends
 //

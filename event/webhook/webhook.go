@@ -17,10 +17,10 @@
 // secret, of "ID.TIMESTAMP.BODY". [Verify] checks them, and so does every Standard Webhooks library. The secret is
 // "whsec_" and the base64 of 24 to 64 bytes; [NewSecret] makes one.
 //
-// A status of 2xx says that the receiver has the message. 410 says that it wants no more: the hook rests until the
-// next Run. Everything else, redirects too, is a failure. Where events are gone before they were delivered, the
-// receiver gets a message of the type "events.compacted" with the domain and the numbers after which and up to which
-// some are gone, and has to look at that domain anew.
+// A status of 2xx says that the receiver has the message. 410 says that it wants no more: the hook rests until the next
+// Run. Everything else, redirects too, is a failure. Where events are gone before they were delivered, the receiver
+// gets a message of the type "events.compacted" with the domain and the numbers after which and up to which some are
+// gone, and has to look at that domain anew.
 //
 // # What is promised
 //
@@ -32,15 +32,17 @@
 //
 // # What it needs, and does not do
 //
-// It needs Sources, of which it asks nothing but their changes, and a Cursor: [FileCursor] keeps it in a directory, [MemoryCursor]
-// not at all. It needs nothing else of the host. Requests go wherever a hook's URL says: whoever lets others choose it must check it,
-// or give a Transport that does. It is no queue that others read, and does not tell hooks to each other.
+// It needs Sources, of which it asks nothing but their changes, and a Cursor: [FileCursor] keeps it in a directory,
+// [MemoryCursor] not at all. It needs nothing else of the host. Requests go wherever a hook's URL says: whoever lets
+// others choose it must check it, or give a Transport that does. It is no queue that others read, and does not tell
+// hooks to each other.
 //
 // # Errors, concurrency, ends
 //
-// New refuses a hook that can not be with [ErrInvalid]; failures of delivery are no errors but are logged and repeated. A [Sender]
-// holds a goroutine, a connection and a few events per hook, and has one Run at a time; [Verify] is safe for concurrent use. A sender
-// that is killed goes on, in another process too, from where its Cursor is: a message may come twice, and none is left out.
+// New refuses a hook that can not be with [ErrInvalid]; failures of delivery are no errors but are logged and repeated.
+// A [Sender] holds a goroutine, a connection and a few events per hook, and has one Run at a time; [Verify] is safe for
+// concurrent use. A sender that is killed goes on, in another process too, from where its Cursor is: a message may come
+// twice, and none is left out.
 package webhook
 
 import (

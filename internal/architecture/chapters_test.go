@@ -104,6 +104,9 @@ func TestChaptersCodeIsTested(t *testing.T) {
 			if !ok || isProtocol(code.Text) {
 				continue
 			}
+			if err := parses(code.Text); err != nil {
+				t.Errorf("%s: this code in its package comment is no Go (%v); what goes over a wire begins as protocols has it:\n%s", p.path(), err, code.Text)
+			}
 			if !slices.ContainsFunc(sources, func(source []string) bool { return missingLine(source, lines(code.Text)) == "" }) {
 				best := ""
 				for _, source := range sources {
@@ -122,6 +125,15 @@ var protocols = []string{"{", "id: ", "event: "}
 
 func isProtocol(text string) bool {
 	return slices.ContainsFunc(protocols, func(begin string) bool { return strings.HasPrefix(text, begin) })
+}
+
+// parses says whether text is declarations, or what is in a function.
+func parses(text string) error {
+	_, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+text, parser.SkipObjectResolution)
+	if err != nil {
+		_, err = parser.ParseFile(token.NewFileSet(), "", "package p\nfunc _() {\n"+text+"\n}", parser.SkipObjectResolution)
+	}
+	return err
 }
 
 // codeFor are the sources that a package's code may be from, each as its lines: the package's own tests, then those of its

@@ -4,7 +4,13 @@
 // A driver's test gives [TestBalancers] a [Host], which is the driver's surroundings: networks to balance in, and a way
 // to do to a balancer what accidents do:
 //
-//	drivertest.TestBalancers(t, func(testing.TB) drivertest.Host {
+//	func TestConformance(t *testing.T) {
+//		drivertest.TestBalancers(t, func(testing.TB) drivertest.Host {
+//			h := &host{ports: map[string]*network{}}
+//			h.driver = memlb.New(&memlb.Options{Answers: h.answers})
+//			return h
+//		})
+//	}
 //
 // The suite sends real requests: the rotation is strict, dead members are dropped and taken back, no request is lost by
 // an update, a killed balancer comes back, a driver that is opened anew disturbs nothing.

@@ -14,6 +14,8 @@
 //		},
 //	}
 //	if err := balancers.Apply(context.Background(), want); err != nil {
+//		fmt.Println(err)
+//	}
 //
 // What changes about members goes through HAProxy's runtime socket: connections, the rotation and the process stay as
 // they are. Anything else starts a new process that takes over the old one's listening sockets and lets it finish what
@@ -41,7 +43,7 @@
 // # Concurrency
 //
 // A [Driver] may be used concurrently for different balancers; calls of Apply and Remove for one balancer are made one
-// after the other. Status and List may be called at any time. It starts no goroutines that stay.
+// after the other. Status and List may be called at any time. It holds a goroutine for each HAProxy that it started.
 //
 // # When the process ends
 //

@@ -6,6 +6,9 @@
 //	p, err := proxy.New(proxy.InProcess(service), secret, nil)
 //	defer func() { _ = p.Close() }()
 //	if err := p.Apply(context.Background(), proxy.Want{ID: "net-one", Listen: listen, NetworkID: "net-one"}); err != nil {
+//		fmt.Println(err)
+//		return
+//	}
 //
 // In the namespace of a network's DHCP server ("qdhcp-ID") it listens on 169.254.169.254:80, and every caller is of
 // that network. In a router's ("qrouter-ID") it listens on the port that the router redirects such requests to, and a
@@ -26,7 +29,8 @@
 //
 // [ErrInvalid] is a wish that cannot be, [ErrUnavailable] a proxy that was closed, and what Probe finds missing (a
 // [probe.Missing], found with errors.As); others are the kernel's, of the namespace or the address. A caller gets 429
-// above [Options.Rate], 502 or 504 where the service fails or is slow.
+// above [Options.Rate], 413 for a request that is too large, and 503 where the service does not answer within
+// [Options.Timeout].
 //
 // # Concurrency
 //

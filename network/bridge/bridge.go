@@ -7,7 +7,12 @@
 //	fabric, err := bridge.New(nftfilter.New(nil), &bridge.Options{LocalAddress: netip.MustParseAddr("10.0.0.1")})
 //	network := driver.Network{ID: "3f2504e0-4f89-11d3-9a0c-0305e82c3301", Segment: 7, MTU: 1450, Peers: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}
 //	if err := fabric.Networks().Apply(ctx, network); err != nil {
+//		fmt.Println(err)
+//		return
+//	}
 //	if err := fabric.Ports().Apply(ctx, port); err != nil {
+//		fmt.Println(err)
+//	}
 //
 // A virtual machine's port is a tap device that persists, open to the endpoint's owner, with virtio headers
 // (IFF_TAP|IFF_NO_PI|IFF_VNET_HDR): QEMU opens it by name or is given a descriptor. A namespace's port is a veth pair.
@@ -30,7 +35,7 @@
 //
 // [ErrInvalid], [ErrConflict] (a device of that name is somebody else's), [ErrNotFound] (a port of a network that was
 // not applied), [ErrUnavailable] (the kernel lacks something; what Probe finds is a *probe.Missing), [ErrUnsupported]
-// (what this fabric cannot carry).
+// (a physical network that the host has not, or a guarded port without filters).
 //
 // # Concurrency
 //

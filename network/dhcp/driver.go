@@ -16,9 +16,9 @@
 //
 // # What it needs
 //
-// Linux with network namespaces, and CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_BIND_SERVICE and CAP_NET_RAW, as root has;
-// [Probe] opens a socket and names what is missing. The server's own port is plugged in by a fabric ([driver.Ports]),
-// which has needs of its own.
+// Linux with network namespaces, and CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_BIND_SERVICE and, before Linux 5.7,
+// CAP_NET_RAW, as root has; [Probe] opens a socket and names what is missing. The server's own port is plugged in by a
+// fabric ([driver.Ports]), which has needs of its own.
 //
 // # What it does not do
 //

@@ -4,7 +4,11 @@
 //	machine := memnet.NewMachine(nil)
 //	fabric := memnet.NewFabric(machine, memnet.NewFilters(machine))
 //	if err := fabric.Networks().Apply(ctx, driver.Network{ID: "private", Segment: 1, MTU: 1450}); err != nil {
+//		fmt.Println(err)
+//	}
 //	if err := fabric.Ports().Apply(ctx, port); err != nil {
+//		fmt.Println(err)
+//	}
 //
 // They are full implementations of the contract in package network/driver and pass the same conformance suites as the
 // drivers of a real host. A [Machine] is what a host's kernel is to real drivers: it goes on when the driver value over

@@ -35,7 +35,8 @@
 // # Errors
 //
 // [ErrInvalid], [ErrConflict], [ErrNotFound] (a port of a network that was not applied), [ErrUnavailable] (Open vSwitch
-// is missing or does not answer). What is missing is a [probe.Missing], found with errors.As.
+// is missing or does not answer), [ErrUnsupported] (a physical network that the host has not, or a guarded port without
+// filters). What is missing is a [probe.Missing], found with errors.As.
 //
 // # Concurrency
 //
