@@ -5,6 +5,12 @@
 //	mux.Handle("/", keystone.Handler(users, nil))
 //	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
 //		caller, err := users.Validate(r.Context(), r.Header.Get("X-Auth-Token"))
+//		if err != nil || !caller.HasRole(identity.RoleMember) {
+//			http.Error(w, "this is for members", http.StatusForbidden)
+//			return
+//		}
+//		_, _ = fmt.Fprintln(w, "hello", caller.UserName)
+//	})
 //
 // Mount [Handler] at "/" of its listener, beside handlers with longer patterns. Clients begin with GET /v3, without a
 // slash at the end; mounted at "/v3/" alone, an [http.ServeMux] answers that with a redirect, which clients do not
