@@ -1,8 +1,25 @@
-// Package driver is the contract between the load balancer domain and a host that runs balancers.
+// Package driver is the contract between the load balancer domain and a host that runs balancers: [Balancers], and the
+// plain values that it takes.
 //
-// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the
-// balancer is already gone; List says what exists, so that a restarted agent re-adopts what runs and finds
-// leftovers.
+// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the balancer is
+// already gone; List says what exists, so that a restarted agent re-adopts what runs and finds leftovers:
+//
+//	d := memlb.New(nil)
+//	err := d.Apply(ctx, driver.Balancer{
+//		ID:       "pool",
+//		Frontend: driver.Frontend{Address: netip.MustParsePrefix("172.24.17.4/24"), Port: 80, ConnectionLimit: -1},
+//		Method:   driver.RoundRobin, Protocol: driver.HTTP,
+//	})
+//
+// A [Plugger] gives a driver the devices of its balancers' ports. Package haproxy is a driver for real balancers,
+// package memlb one in memory, and package drivertest the suite that both pass.
+//
+// The package needs nothing but the standard library, and does nothing: it is types.
+//
+// Errors: Status of a balancer that is not there is fs.ErrNotExist; others are the driver's own, and agents write their
+// text into statuses. All methods are safe for concurrent use on different balancers; calls of Apply and Remove for one
+// are made one after the other. A driver does not rely on its own memory: after a kill, a new value over the same host
+// finds everything by List.
 package driver
 
 import (

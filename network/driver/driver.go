@@ -1,16 +1,32 @@
-// Package driver is the contract between the network domain and one host.
+// Package driver is the contract between the network domain and one host: small interfaces, and the plain values that
+// they take.
 //
-// A host is given what it should have as plain values, and every driver speaks the same three verbs:
-// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the
-// thing is already gone; List says what exists, so that a restarted agent re-adopts what runs and finds
-// leftovers. All methods are safe for concurrent use on different identifiers; calls for one identifier
-// are made one after the other.
+// A host is given what it should have, and every driver speaks the same three verbs: Apply makes the host match what is
+// wanted and is free when it already does; Remove is happy when the thing is already gone; List says what exists, so
+// that a restarted agent re-adopts what runs and finds leftovers:
 //
-// A whole driver: examples/customfabric, a fabric of one's own that passes the suite of package drivertest.
+//	fabric := memnet.NewFabric(machine, memnet.NewFilters(machine))
+//	if err := fabric.Networks().Apply(ctx, driver.Network{ID: "private", Segment: 1, MTU: 1450}); err != nil {
+//		fmt.Println(err)
+//	}
+//	port := driver.Port{ID: "vm1", NetworkID: "private", MAC: "fa:16:3e:00:00:01", MTU: 1450, Endpoint: driver.Endpoint{Device: driver.TapName("vm1")}}
+//	if err := fabric.Ports().Apply(ctx, port); err != nil {
+//		fmt.Println(err)
+//	}
+//	ports, err := fabric.Ports().List(ctx)
 //
-// Four kinds of driver exist. A fabric ([Networks] and [Ports]) carries frames; a [Filters] driver guards
-// ports; [Routers] and [DHCPServers] serve networks from namespaces of their own, which they plug into the
-// fabric through [Ports].
+// Four kinds of driver exist. A [Fabric] ([Networks] and [Ports]) carries frames; [Filters] guard ports; [Routers] and
+// [DHCPServers] serve networks from namespaces of their own, which they plug into the fabric through Ports. Packages
+// bridge and ovsgre are fabrics, nftfilter filters, netnsrouter routers, dhcp servers, memnet all of them in memory;
+// package drivertest has the suites. A whole driver: examples/customfabric, a fabric of one's own that passes its
+// suite.
+//
+// The package needs nothing but the standard library, and does nothing but name things as operators know them:
+// [TapName] and its like.
+//
+// Errors are the driver's own, wrapped with what and which; agents log them and try again. All methods are safe for
+// concurrent use on different identifiers; calls for one identifier are made one after the other. No driver relies on
+// its own memory: after a kill, a new value over the same host finds everything by List.
 package driver
 
 import (
