@@ -2,48 +2,39 @@ package server
 
 import (
 	"flag"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/examples/allinone/settings"
 	"github.com/stretchr/testify/require"
 )
 
-func parse(t *testing.T, args ...string) (*Options, error) {
+func parse(t *testing.T, environ []string, args ...string) (*Options, error) {
 	t.Helper()
 	var o Options
-	flags := flag.NewFlagSet("test", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	o.Register(flags)
-	return &o, flags.Parse(args)
+	source := settings.Source{Prefix: "KINTOUN_", Environ: environ}
+	return &o, source.Load("serve", o.Settings(), flag.NewFlagSet("test", flag.ContinueOnError), args)
 }
 
-func TestFlagsOverrideTheEnvironmentAndBothTheDefaults(t *testing.T) {
-	o, err := parse(t)
+func TestSettings(t *testing.T) {
+	o, err := parse(t, nil)
 	require.NoError(t, err)
 	require.Equal(t, "/var/lib/kintoun", o.DataDir)
 	require.Equal(t, cloud.DefaultPorts(), o.Ports)
 
-	t.Setenv("KINTOUN_DATA", "/data")
-	t.Setenv("KINTOUN_IDENTITY_PORT", "15000")
-	t.Setenv("KINTOUN_EXTERNAL_ADDRESS", "10.0.0.1/24")
-	o, err = parse(t, "-compute-port", "18774")
+	o, err = parse(t, []string{"KINTOUN_DATA=/data", "KINTOUN_IDENTITY_PORT=15000", "KINTOUN_EXTERNAL_ADDRESS=10.0.0.1/24"}, "-compute-port", "18774")
 	require.NoError(t, err)
 	require.Equal(t, "/data", o.DataDir)
 	require.Equal(t, 15000, o.Ports[cloud.Identity])
 	require.Equal(t, 18774, o.Ports[cloud.Compute])
 	require.Equal(t, "10.0.0.1/24", o.ExternalAddress.String())
 	require.Equal(t, "http://127.0.0.1:15000", o.URL(cloud.Identity))
-	o, err = parse(t, "-data", "/elsewhere")
+	o, err = parse(t, nil, "-data", "/elsewhere", "-listen", "0.0.0.0", "-public-host", "cloud.example")
 	require.NoError(t, err)
 	require.Equal(t, "/elsewhere/kintoun.db", o.Path("kintoun.db"))
-
-	for _, wrong := range [][]string{{"-identity-port", "0"}, {"-identity-port", "x"}, {"-tunnel-address", "here"}, {"-external-address", "10.0.0.1"}} {
-		_, err := parse(t, wrong...)
-		require.Error(t, err, "%v", wrong)
-	}
+	require.Equal(t, "http://cloud.example:8774", o.URL(cloud.Compute))
 }
 
 func TestSecretsAreMadeOnceAndForTheOwnerOnly(t *testing.T) {
