@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"syscall"
@@ -28,6 +29,9 @@ func serve(ctx context.Context, s *options) error {
 	s.Log = s.logger()
 	s.caution()
 	c, err := server.Start(ctx, s.Options)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // it was told to end before it had begun
+	}
 	if err != nil {
 		return err
 	}

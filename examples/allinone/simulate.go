@@ -39,7 +39,7 @@ func (s *simulation) settings() settings.Table {
 // simulate runs a cloud in memory until ctx ends.
 func simulate(ctx context.Context, s *options) (err error) {
 	listeners := cloud.Listeners{}
-	if err := s.Open(listeners); err != nil {
+	if err := s.OpenListeners(listeners); err != nil {
 		return errors.Join(err, listeners.Close())
 	}
 	defer func() { err = errors.Join(err, listeners.Close()) }()

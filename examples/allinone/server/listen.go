@@ -31,7 +31,7 @@ func (o *Options) open() error {
 	if err := o.listeners().OpenMissing(o.Listen, o.Ports); err != nil {
 		return err
 	}
-	if err := o.Open(o.Listeners); err != nil {
+	if err := o.OpenListeners(o.Listeners); err != nil {
 		return errors.Join(err, o.Listeners.Close())
 	}
 	return nil

@@ -94,8 +94,8 @@ const (
 	metricsSocket cloud.Service = "metrics"
 )
 
-// Open opens the listeners that are asked for and not there yet.
-func (o *Observed) Open(l cloud.Listeners) error {
+// OpenListeners opens those that are asked for and not there yet.
+func (o *Observed) OpenListeners(l cloud.Listeners) error {
 	for _, one := range []struct {
 		name    cloud.Service
 		address string
