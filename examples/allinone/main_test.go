@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -203,4 +205,42 @@ func TestSimulatePrintsCredentials(t *testing.T) {
 	// What is taken is told, and nothing is left open.
 	_, err := call(t, nil, "simulate", "-config=", "-metrics", "203.0.113.1:1")
 	require.ErrorContains(t, err, "-metrics")
+}
+
+// TestPackagingNamesSettings keeps the image and the unit to variables and commands that there are.
+func TestPackagingNamesSettings(t *testing.T) {
+	s := newOptions("kintoun", nil)
+	variables := map[string]bool{}
+	for _, one := range s.program.Table {
+		variables[s.program.Source.Variable(one.Name)] = true
+	}
+	for _, name := range []string{"build", "Containerfile", "kintoun.service"} {
+		text, err := os.ReadFile(filepath.Join("../../packaging", name))
+		require.NoError(t, err)
+		for _, variable := range regexp.MustCompile(`KINTOUN_\w+`).FindAllString(string(text), -1) {
+			require.True(t, variables[variable], "%s: %s", name, variable)
+		}
+	}
+	unit, err := os.ReadFile("../../packaging/kintoun.service")
+	require.NoError(t, err)
+	require.Contains(t, string(unit), "\nExecStart=/usr/bin/kintoun serve\n")
+	require.Contains(t, string(unit), "\nKillMode=process\n", "servers outlive the service")
+}
+
+func TestSystemdIsTold(t *testing.T) {
+	require.NoError(t, notifyReady(), "nobody waits")
+	dir, err := os.MkdirTemp("", "")
+	require.NoError(t, err)
+	defer func() { _ = os.RemoveAll(dir) }()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: dir + "/notify", Net: "unixgram"})
+	require.NoError(t, err)
+	defer func() { _ = manager.Close() }()
+	t.Setenv("NOTIFY_SOCKET", dir+"/notify")
+	require.NoError(t, notifyReady())
+	told := make([]byte, 100)
+	n, err := manager.Read(told)
+	require.NoError(t, err)
+	require.Equal(t, "READY=1", string(told[:n]))
+	t.Setenv("NOTIFY_SOCKET", dir+"/nobody")
+	require.Error(t, notifyReady())
 }
