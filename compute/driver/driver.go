@@ -31,6 +31,7 @@ type Servers interface {
 	Apply(ctx context.Context, want Server) error
 	// Remove ends the server and deletes its disk.
 	Remove(ctx context.Context, id string) error
+	// List says what exists, running or not, and what a killed Apply or Remove may have left.
 	List(ctx context.Context) ([]Observed, error)
 }
 
@@ -49,8 +50,9 @@ type Watcher interface {
 // Server is what a host should run.
 type Server struct {
 	// ID is the server's UUID in lower case, which the guest sees as its machine's.
-	ID   string
-	Name string
+	ID string
+	// Name is the host's name for it, DisplayName its owner's, which is not unique and may be empty.
+	Name, DisplayName string
 	// VCPUs is the number of virtual processors, MemoryMiB the memory.
 	VCPUs     int
 	MemoryMiB int
