@@ -31,6 +31,7 @@ type Servers interface {
 	Apply(ctx context.Context, want Server) error
 	// Remove ends the server and deletes its disk.
 	Remove(ctx context.Context, id string) error
+	// List says what exists, running or not, and what a killed Apply or Remove may have left.
 	List(ctx context.Context) ([]Observed, error)
 }
 

@@ -30,8 +30,11 @@ import (
 
 // Balancers runs load balancers on one host.
 type Balancers interface {
+	// Apply makes the balancer run as wanted, without losing a request of one that runs.
 	Apply(ctx context.Context, want Balancer) error
+	// Remove ends the balancer and unplugs its device. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every balancer that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 	// Status tells what the balancer sees of itself and its members. An error that wraps fs.ErrNotExist says that there is no such balancer.
 	Status(ctx context.Context, id string) (Status, error)
@@ -42,6 +45,7 @@ type Balancers interface {
 type Plugger interface {
 	// Plug makes device exist inside the existing namespace, connected to the port's network.
 	Plug(ctx context.Context, portID, namespace, device string) error
+	// Unplug takes the port's device away. One that is not there is no error.
 	Unplug(ctx context.Context, portID string) error
 }
 

@@ -38,14 +38,19 @@ import (
 type Fabric interface {
 	// Kind names the technology for operators: "openvswitch" or "bridge".
 	Kind() string
+	// Networks makes networks exist on the host.
 	Networks() Networks
+	// Ports plugs ports into them.
 	Ports() Ports
 }
 
 // Networks makes a network exist on this host.
 type Networks interface {
+	// Apply makes the network exist, and reach its peers and no others.
 	Apply(ctx context.Context, want Network) error
+	// Remove takes it away; its ports have been removed before. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
@@ -53,28 +58,39 @@ type Networks interface {
 type Ports interface {
 	// Apply creates the port's device, guards it and plugs it in. The port's network has been applied before.
 	Apply(ctx context.Context, want Port) error
+	// Remove unplugs the port and deletes its device. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
 // Filters guards ports: security groups, and no traffic under a false address.
 type Filters interface {
+	// Apply guards the port as wanted, in place of what guarded it before.
 	Apply(ctx context.Context, want Filter) error
+	// Remove lets everything pass again. A port that is not guarded is no error.
 	Remove(ctx context.Context, portID string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
 // Routers runs routers.
 type Routers interface {
+	// Apply makes the router exist as wanted, its legs plugged in.
 	Apply(ctx context.Context, want Router) error
+	// Remove takes it away, its legs unplugged. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
 // DHCPServers serves DHCP, one server per network.
 type DHCPServers interface {
+	// Apply makes the network's server exist and serve as wanted, its port plugged in.
 	Apply(ctx context.Context, want DHCPServer) error
+	// Remove ends it, its port unplugged. One that is not there is no error.
 	Remove(ctx context.Context, networkID string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
