@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kintoun/kintoun/internal/converge"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -66,6 +67,7 @@ type Options struct {
 // Service is compute's control plane. Create it with [New].
 type Service struct {
 	store    *record.Store
+	hub      *converge.Hub
 	images   Images
 	networks Networks
 	options  Options
@@ -94,7 +96,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{store: store, images: images, networks: networks, agents: map[string]*Agent{}}
+	s := &Service{store: store, hub: converge.NewHub(store, concerned), images: images, networks: networks, agents: map[string]*Agent{}}
 	if options != nil {
 		s.options = *options
 	}

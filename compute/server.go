@@ -178,6 +178,7 @@ const serversKind = "servers"
 var serverSpec = record.Spec[Server]{
 	Key:      func(v *Server) string { return v.ID },
 	Revision: func(v *Server) *int64 { return &v.Revision },
+	Host:     "host",
 	Event: func(v *Server) record.Event {
 		return record.Event{Type: "server", Project: v.ProjectID, Status: v.Status(), Gone: v.VMState == Deleted}
 	},

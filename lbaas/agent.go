@@ -77,23 +77,31 @@ type sighting struct {
 func NewAgent(service *Service, host string, balancers driver.Balancers, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, id: agentID(host), balancers: balancers, options: options.withDefaults(),
-		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(), follower: converge.NewFollower(service.store),
+		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(),
 	}
 	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: a.failed})
+	a.follower = service.hub.Follower(a.id, a.loop.Settle)
 	return a
 }
 
 // Run works until ctx ends. The balancers go on without it.
 func (a *Agent) Run(ctx context.Context) {
 	a.beat(ctx)
+	leave, err := a.follower.Follow(ctx, a.changed, a.missed)
+	if err != nil {
+		return // ctx ended
+	}
+	defer leave()
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
-	wg.Go(func() { a.follower.Run(ctx, a.changed, a.missed) })
 	wg.Go(func() { every(ctx, a.options.PollEvery, a.poll) })
 	wg.Go(func() { every(ctx, a.options.StatsEvery, a.writeStats) })
 	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, a.beat) })
 	wg.Wait()
 }
+
+// Started waits until the agent hears of everything that is wanted of its host, or fails with ctx's error.
+func (a *Agent) Started(ctx context.Context) error { return a.follower.Following(ctx) }
 
 // Settle returns when the host's balancers are as they were wanted when it was called, or with ctx's error.
 func (a *Agent) Settle(ctx context.Context) error {
@@ -102,6 +110,10 @@ func (a *Agent) Settle(ctx context.Context) error {
 	}
 	return a.loop.Settle(ctx)
 }
+
+// Settle returns when the balancers of every host whose agent runs in this process are as they were wanted when it was
+// called, or with ctx's error.
+func (s *Service) Settle(ctx context.Context) error { return s.hub.Settle(ctx) }
 
 func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
 	tick := time.NewTicker(pause)
@@ -141,24 +153,49 @@ func (a *Agent) missed() {
 	a.loop.Enqueue(ids...)
 }
 
-// changed finds the pool that a change is about.
+// changed asks for the pool that a change is about to be looked at.
 func (a *Agent) changed(c record.Change) {
-	switch c.Kind {
-	case a.service.pools.Kind():
-		a.loop.Enqueue(c.ID)
-	case a.service.associations.Kind():
-		pool, _, _ := strings.Cut(c.ID, " ")
-		a.loop.Enqueue(pool)
-	case a.service.members.Kind():
-		// When one is deleted, its pool is changed too; and so below.
-		if m, err := a.service.members.Get(a.service.store.Read(context.Background()), c.ID); err == nil {
-			a.loop.Enqueue(m.PoolID)
-		}
-	case a.service.vips.Kind():
-		if v, err := a.service.vips.Get(a.service.store.Read(context.Background()), c.ID); err == nil {
-			a.loop.Enqueue(v.PoolID)
-		}
+	if id, err := a.service.poolOf(a.service.store.Read(context.Background()), c); err == nil && id != "" {
+		a.loop.Enqueue(id)
 	}
+}
+
+// poolOf finds the pool that a change is about; empty where it is about none. When a member or a virtual address is
+// deleted, its pool is changed too.
+func (s *Service) poolOf(tx *record.Tx, c record.Change) (string, error) {
+	switch c.Kind {
+	case s.pools.Kind():
+		return c.ID, nil
+	case s.associations.Kind():
+		pool, _, _ := strings.Cut(c.ID, " ")
+		return pool, nil
+	case s.members.Kind():
+		m, err := s.members.Get(tx, c.ID)
+		if err != nil {
+			return "", err
+		}
+		return m.PoolID, nil
+	case s.vips.Kind():
+		v, err := s.vips.Get(tx, c.ID)
+		if err != nil {
+			return "", err
+		}
+		return v.PoolID, nil
+	}
+	return "", nil
+}
+
+// concerned finds the agent that has the pool that a change is about.
+func (s *Service) concerned(ctx context.Context, c record.Change) (agents []string, everywhere bool) {
+	if c.Kind == s.pools.Kind() {
+		return nil, true // written before changes said whose they are
+	}
+	tx := s.store.Read(ctx)
+	id, err := s.poolOf(tx, c)
+	if err == nil && id != "" {
+		agents, err = s.pools.Texts(tx, "agent_id", record.Eq("id", id))
+	}
+	return agents, err != nil && !errors.Is(err, ErrNotFound)
 }
 
 // List names the pools that this host should have, and those that it has.
