@@ -175,7 +175,7 @@ func (a *Agent) apply(ctx context.Context, v *Server) error {
 // want is the server as the driver needs to know it; its ports are plugged in.
 func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 	w := driver.Server{
-		ID: v.ID, Name: v.InstanceName(), VCPUs: v.Flavor.VCPUs, MemoryMiB: v.Flavor.MemoryMiB,
+		ID: v.ID, Name: v.InstanceName(), DisplayName: v.Name, VCPUs: v.Flavor.VCPUs, MemoryMiB: v.Flavor.MemoryMiB,
 		Root:    driver.Disk{Format: v.Image.Format, SizeGiB: v.Flavor.DiskGiB},
 		Running: v.Running, Boots: v.Boots, Hard: v.Hard,
 	}

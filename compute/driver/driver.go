@@ -33,8 +33,9 @@ type Watcher interface {
 // Server is what a host should run.
 type Server struct {
 	// ID is the server's UUID in lower case, which the guest sees as its machine's.
-	ID   string
-	Name string
+	ID string
+	// Name is the host's name for it, DisplayName its owner's, which is not unique and may be empty.
+	Name, DisplayName string
 	// VCPUs is the number of virtual processors, MemoryMiB the memory.
 	VCPUs     int
 	MemoryMiB int

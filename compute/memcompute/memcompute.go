@@ -34,7 +34,7 @@ const firstPID = 1 << 22
 // Options says what goes wrong and how long things take.
 type Options struct {
 	// Faults are what goes wrong on the host of that name, in the steps "server apply", "server remove", "server list" and
-	// "server console", see package inject; nil is nothing.
+	// "server console", see package inject; nil is nothing. A server is known to them by its ID and its DisplayName.
 	Faults *inject.Set
 	Host   string
 	// Delay is how long a start, stop or reboot takes.
@@ -113,7 +113,7 @@ func (h *Host) nameOf(id string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s := h.servers[id]; s != nil {
-		return s.want.Name
+		return s.want.DisplayName
 	}
 	return ""
 }
@@ -134,7 +134,7 @@ func validate(want driver.Server) error {
 
 // Apply makes the server exist and run, or not, as want says. An image whose path ends in "-missing" does not exist.
 func (d *Driver) Apply(ctx context.Context, want driver.Server) error {
-	if err := d.begin(ctx, "apply", want.ID, want.Name); err != nil {
+	if err := d.begin(ctx, "apply", want.ID, want.DisplayName); err != nil {
 		return err
 	}
 	if err := validate(want); err != nil {

@@ -145,13 +145,16 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	return err
 }
 
+// SmallestFlavor is the identifier of m1.tiny.
+const SmallestFlavor = "1"
+
 // flavors are devstack's, with as little memory as the small guest needs.
 func flavors() []compute.Flavor {
 	public := func(id, name string, vcpus, memory, disk int) compute.Flavor {
 		return compute.Flavor{ID: id, Name: name, VCPUs: vcpus, MemoryMiB: memory, DiskGiB: disk, Public: true}
 	}
 	return []compute.Flavor{
-		public("1", "m1.tiny", 1, 128, 1), public("2", "m1.small", 1, 512, 5), public("3", "m1.medium", 2, 2048, 20), public("4", "m1.large", 4, 4096, 40),
+		public(SmallestFlavor, "m1.tiny", 1, 128, 1), public("2", "m1.small", 1, 512, 5), public("3", "m1.medium", 2, 2048, 20), public("4", "m1.large", 4, 4096, 40),
 	}
 }
 

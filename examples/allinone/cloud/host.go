@@ -23,6 +23,9 @@ type Host struct {
 	Resources compute.Resources
 	Network   network.Drivers
 	Servers   computedriver.Servers
+	// Images finds the files that servers boot from; by default those of the cloud's image store, which must be on this
+	// machine then.
+	Images compute.ImageFiles
 	// Balancers makes the driver of load balancers, which plugs the ports of their addresses with the plugger; nil has
 	// the host take no balancers.
 	Balancers func(lbaasdriver.Plugger) (lbaasdriver.Balancers, error)
@@ -99,8 +102,11 @@ func (c *Cloud) agents(h Host) (*Agents, error) {
 		}
 	}
 	a := &Agents{network: network.NewAgent(c.Network, h.Name, h.Network, &options)}
+	if h.Images == nil {
+		h.Images = computeImages{c.Image}
+	}
 	plugger := computePlugger{network: c.Network, agent: a.network, owner: h.TapOwner}
-	a.compute = compute.NewAgent(c.Compute, h.Name, h.Servers, plugger, computeImages{c.Image}, &compute.AgentOptions{Resources: h.Resources, Log: o.Log})
+	a.compute = compute.NewAgent(c.Compute, h.Name, h.Servers, plugger, h.Images, &compute.AgentOptions{Resources: h.Resources, Log: o.Log})
 	if h.Balancers == nil {
 		return a, nil
 	}

@@ -110,10 +110,17 @@ func (h *Host) Join() error {
 	servers := memcompute.New(h.servers, &memcompute.Options{Faults: h.cloud.Faults, Host: h.Name, Delay: h.cloud.options.BuildTime})
 	var err error
 	h.agents, err = h.cloud.Cloud.AddHost(context.Background(), cloud.Host{
-		Name: h.Name, Resources: h.resources, Network: h.network, Servers: servers, TunnelAddress: h.address,
+		Name: h.Name, Resources: h.resources, Network: h.network, Servers: servers, Images: noFiles{}, TunnelAddress: h.address,
 		Balancers: func(lbaasdriver.Plugger) (lbaasdriver.Balancers, error) { return h.balancers, nil },
 	})
 	return err
+}
+
+// noFiles are the images of servers that exist only as data.
+type noFiles struct{}
+
+func (noFiles) ImageFile(_ context.Context, imageID string) (string, error) {
+	return "memory:" + imageID, nil
 }
 
 // downAfter is how long hosts may be silent before they count as down, with something to spare.

@@ -56,6 +56,8 @@ type Cloud struct {
 	*cloud.Cloud
 	// Faults can be added to and taken from at any time.
 	Faults *inject.Set
+	// Seed is what the cloud began with.
+	Seed Seed
 
 	options  Options
 	db       *sql.DB
@@ -66,6 +68,19 @@ type Cloud struct {
 
 	mu    sync.Mutex
 	hosts map[string]*Host
+}
+
+// Seed are the identifiers of what a new cloud has, so that nobody need look for them. They are the same in many clouds.
+type Seed struct {
+	// ProjectID and UserID are those of the ordinary user demo.
+	ProjectID, UserID string
+	// FlavorID is the smallest flavor, m1.tiny.
+	FlavorID string
+	// ImageID is the public image cirros.
+	ImageID string
+	// NetworkID is the project's network private, SubnetID its subnet 10.0.0.0/24; RouterID is the router from there to
+	// the external network public, which is ExternalID.
+	NetworkID, SubnetID, RouterID, ExternalID string
 }
 
 // Names that a new cloud has, besides the administrator and devstack's flavors (m1.tiny, …).
@@ -137,7 +152,8 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	if ports == nil {
 		ports = map[cloud.Service]int{}
 	}
-	c.demo, c.secret = t.demo, t.secret
+	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
+	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
 		DB: c.db, Images: images, Listen: c.options.Listen, Ports: ports, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,

@@ -26,6 +26,7 @@ type template struct {
 	admin, demo string
 	secret      []byte
 	imageRef    string
+	seed        Seed
 	// host says that the first host is known already, and has the router and the DHCP server of what a new cloud has.
 	host bool
 }
@@ -57,14 +58,13 @@ func (t *template) make(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	project, err := t.people(ctx, c.Identity)
-	if err != nil {
+	if err := t.people(ctx, c.Identity); err != nil {
 		return err
 	}
 	if err := t.image(ctx, c.Image); err != nil {
 		return err
 	}
-	if err := networks(ctx, c.Network, project); err != nil || !t.host {
+	if err := t.networks(ctx, c.Network); err != nil || !t.host {
 		return err
 	}
 	inside := &Cloud{Cloud: c, underlay: memnet.NewUnderlay(), hosts: map[string]*Host{}}
@@ -76,20 +76,21 @@ func (t *template) make(ctx context.Context) (err error) {
 }
 
 // people makes the ordinary user and its project.
-func (t *template) people(ctx context.Context, s *identity.Service) (projectID string, err error) {
+func (t *template) people(ctx context.Context, s *identity.Service) error {
 	project, err := s.CreateProject(ctx, identity.ProjectSpec{Name: DemoUser, DomainID: identity.DefaultDomainID})
 	if err != nil {
-		return "", err
+		return err
 	}
 	user, err := s.CreateUser(ctx, identity.UserSpec{Name: DemoUser, Password: t.demo, PasswordRandom: true, DefaultProjectID: project.ID})
 	if err != nil {
-		return "", err
+		return err
 	}
 	member, err := s.Roles(ctx, identity.RoleFilter{Name: identity.RoleMember})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return project.ID, s.Assign(ctx, identity.Assignment{UserID: user.ID, RoleID: member[0].ID, ProjectID: project.ID})
+	t.seed.ProjectID, t.seed.UserID = project.ID, user.ID
+	return s.Assign(ctx, identity.Assignment{UserID: user.ID, RoleID: member[0].ID, ProjectID: project.ID})
 }
 
 func (t *template) image(ctx context.Context, s *image.Service) error {
@@ -101,13 +102,13 @@ func (t *template) image(ctx context.Context, s *image.Service) error {
 	if made, err = s.Upload(ctx, admin, made.ID, bytes.NewReader(imageContent), int64(len(imageContent))); err != nil {
 		return err
 	}
-	t.imageRef = made.Data.Ref
+	t.imageRef, t.seed.ImageID = made.Data.Ref, made.ID
 	return nil
 }
 
 // networks makes the external network and the demo project's own, with a router between them.
-func networks(ctx context.Context, s *network.Service, projectID string) error {
-	demo := network.Scope{ProjectID: projectID}
+func (t *template) networks(ctx context.Context, s *network.Service) (err error) {
+	demo, seed := network.Scope{ProjectID: t.seed.ProjectID}, &t.seed
 	make := func(scope network.Scope, spec network.NetworkSpec, cidr string) (networkID, subnetID string, err error) {
 		made, err := s.CreateNetwork(ctx, scope, spec)
 		if err != nil {
@@ -120,19 +121,20 @@ func networks(ctx context.Context, s *network.Service, projectID string) error {
 		}
 		return made.ID, subnet.ID, nil
 	}
-	outside, _, err := make(network.System, network.NetworkSpec{Name: new(ExternalName), External: new(true), Type: new("flat"), Physical: new(cloud.PhysicalNetwork)}, "172.24.4.0/24")
+	seed.ExternalID, _, err = make(network.System, network.NetworkSpec{Name: new(ExternalName), External: new(true), Type: new("flat"), Physical: new(cloud.PhysicalNetwork)}, "172.24.4.0/24")
 	if err != nil {
 		return err
 	}
-	_, subnet, err := make(demo, network.NetworkSpec{Name: new(NetworkName)}, "10.0.0.0/24")
+	seed.NetworkID, seed.SubnetID, err = make(demo, network.NetworkSpec{Name: new(NetworkName)}, "10.0.0.0/24")
 	if err != nil {
 		return err
 	}
-	router, err := s.CreateRouter(ctx, demo, network.RouterSpec{Name: new("router1"), Gateway: &network.GatewaySpec{NetworkID: outside}})
+	router, err := s.CreateRouter(ctx, demo, network.RouterSpec{Name: new("router1"), Gateway: &network.GatewaySpec{NetworkID: seed.ExternalID}})
 	if err != nil {
 		return err
 	}
-	_, err = s.AddRouterInterface(ctx, demo, router.ID, subnet, "")
+	seed.RouterID = router.ID
+	_, err = s.AddRouterInterface(ctx, demo, router.ID, seed.SubnetID, "")
 	return err
 }
 
