@@ -191,7 +191,11 @@ func (a *Agent) beat(ctx context.Context) {
 		case <-ticker.C:
 		}
 		err := a.Beat(ctx, a.service.now())
-		if err := errors.Join(err, a.service.tidy(ctx, a.host)); err != nil && ctx.Err() == nil {
+		err = errors.Join(err, a.service.endAbandoned(ctx, a.host))
+		if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
+			err = errors.Join(err, a.service.tidy(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
 			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
 		}
 	}

@@ -82,6 +82,8 @@ type Service struct {
 	quotas     *record.Table[projectQuota]
 	counters   *record.Table[counter]
 
+	tidying converge.Turn
+
 	mu     sync.Mutex
 	agents map[string]*Agent // those that run in this process, by host
 }

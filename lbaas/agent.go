@@ -62,6 +62,8 @@ type Agent struct {
 	mu sync.Mutex
 	// running are the balancers on this host, with the health of members as it was last reported.
 	running map[string]*sighting
+	// more has a token when there may be more of them.
+	more chan struct{}
 	// plugged says which balancer has a port.
 	plugged map[string]string
 }
@@ -77,7 +79,7 @@ type sighting struct {
 func NewAgent(service *Service, host string, balancers driver.Balancers, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, id: agentID(host), balancers: balancers, options: options.withDefaults(),
-		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(),
+		running: map[string]*sighting{}, more: make(chan struct{}, 1), plugged: map[string]string{}, started: service.now(),
 	}
 	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: a.failed})
 	a.follower = service.hub.Follower(a.id, a.loop.Settle)
@@ -86,7 +88,7 @@ func NewAgent(service *Service, host string, balancers driver.Balancers, options
 
 // Run works until ctx ends. The balancers go on without it.
 func (a *Agent) Run(ctx context.Context) {
-	a.beat(ctx)
+	a.beat(ctx, true)
 	leave, err := a.follower.Follow(ctx, a.changed, a.missed)
 	if err != nil {
 		return // ctx ended
@@ -94,9 +96,8 @@ func (a *Agent) Run(ctx context.Context) {
 	defer leave()
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
-	wg.Go(func() { every(ctx, a.options.PollEvery, a.poll) })
-	wg.Go(func() { every(ctx, a.options.StatsEvery, a.writeStats) })
-	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, a.beat) })
+	wg.Go(func() { a.watch(ctx) })
+	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, func(ctx context.Context) { a.beat(ctx, false) }) })
 	wg.Wait()
 }
 
@@ -131,12 +132,14 @@ func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
 // Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
 // to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
 func (a *Agent) Beat(ctx context.Context, at time.Time) error {
-	return a.service.heartbeat(ctx, a.host, a.started, at)
+	_, err := a.service.heartbeat(ctx, a.host, a.started, at)
+	return err
 }
 
-func (a *Agent) beat(ctx context.Context) {
-	err := a.Beat(ctx, a.service.now())
-	if err == nil {
+// beat gives a sign of life; now and then an agent, and one that comes, looks for pools without a host.
+func (a *Agent) beat(ctx context.Context, starts bool) {
+	back, err := a.service.heartbeat(ctx, a.host, a.started, a.service.now())
+	if err == nil && (starts || back || a.service.moving.Mine(a.service.now(), a.options.HeartbeatEvery/2)) {
 		err = a.service.Reschedule(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -237,6 +240,10 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	a.mu.Lock()
 	a.running[id] = &sighting{portID: w.vip.PortID, members: status.Members, stats: status.Stats}
 	a.mu.Unlock()
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
 	return a.service.applied(ctx, w, status.Members)
 }
 
@@ -283,6 +290,40 @@ func (a *Agent) failed(id string, err error, failures int) {
 
 // pollers bounds how many balancers are asked at once, so that one that hangs does not keep the others waiting.
 const pollers = 8
+
+// watch polls and counts while there are balancers: a host without any costs nothing.
+func (a *Agent) watch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.more:
+		}
+		a.watchUntilNone(ctx)
+	}
+}
+
+func (a *Agent) watchUntilNone(ctx context.Context) {
+	poll, stats := time.NewTicker(a.options.PollEvery), time.NewTicker(a.options.StatsEvery)
+	defer poll.Stop()
+	defer stats.Stop()
+	for a.any() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+			a.poll(ctx)
+		case <-stats.C:
+			a.writeStats(ctx)
+		}
+	}
+}
+
+func (a *Agent) any() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.running) > 0
+}
 
 // poll asks every balancer for the health of its members.
 func (a *Agent) poll(ctx context.Context) {

@@ -38,6 +38,7 @@ type Service struct {
 	options Options
 	store   *record.Store
 	hub     *converge.Hub
+	moving  converge.Turn
 
 	pools        *record.Table[Pool]
 	members      *record.Table[Member]

@@ -83,7 +83,7 @@ func (a *Agent) beat(ctx context.Context) {
 		case <-ticker.C:
 		}
 		err := a.Beat(ctx, a.service.now())
-		if err == nil {
+		if err == nil && a.service.moving.Mine(a.service.now(), a.options.ReportInterval/2) {
 			err = a.service.MoveFromDead(ctx)
 		}
 		if err != nil && ctx.Err() == nil {

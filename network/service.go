@@ -40,6 +40,7 @@ type Options struct {
 type Service struct {
 	store   *record.Store
 	hub     *converge.Hub
+	moving  converge.Turn
 	options Options
 
 	networks *record.Table[Network]

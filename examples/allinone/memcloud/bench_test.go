@@ -224,7 +224,9 @@ func (l *large) awaitActive() {
 	l.b.ReportMetric(time.Since(began).Seconds(), "s-until-active")
 	found, err := l.cloud.Compute.Servers(l.b.Context(), compute.Scope{Admin: true}, compute.ServerFilter{AllProjects: true, Statuses: []string{"BUILD", "ERROR"}, Limit: 1})
 	require.NoError(l.b, err)
-	require.Empty(l.b, found)
+	for i := range found {
+		l.b.Fatalf("server %s is not active: %s %+v", found[i].ID, found[i].Status(), found[i].Fault)
+	}
 }
 
 // lists measures pages of a thousand by marker, the first and the last.
