@@ -13,13 +13,14 @@ import (
 func (s *Service) concerned(ctx context.Context, c record.Change) (hosts []string, everywhere bool) {
 	tx := s.store.Read(ctx)
 	var err error
+	networkID, host, _ := strings.Cut(c.ID, "/")
+	s.forgetReach(c, networkID)
 	switch c.Kind {
 	case s.ports.Kind():
 		return nil, true // written before changes said whose they are
 	case s.networks.Kind():
 		hosts, err = s.hostsIn(tx, c.ID)
 	case s.presence.Kind():
-		networkID, host, _ := strings.Cut(c.ID, "/")
 		hosts, err = s.hostsIn(tx, networkID)
 		hosts = append(hosts, host)
 	case s.groups.Kind():

@@ -41,6 +41,7 @@ type Service struct {
 	store   *record.Store
 	hub     *converge.Hub
 	moving  converge.Turn
+	reaches reaches
 	options Options
 
 	networks *record.Table[Network]

@@ -132,7 +132,7 @@ type large struct {
 }
 
 const (
-	perNetwork = 200
+	perNetwork = 100
 	clients    = 8
 )
 
