@@ -152,7 +152,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	a.service.reaches.forget()
+	a.service.reaches.forgetAll()
 	var wg sync.WaitGroup
 	for _, loop := range a.loops() {
 		wg.Go(func() { loop.Run(ctx) })
@@ -207,7 +207,7 @@ func (a *Agent) enqueueDHCP(networkID string) {
 
 // missed looks at everything.
 func (a *Agent) missed(ctx context.Context) {
-	a.service.reaches.forget()
+	a.service.reaches.forgetAll()
 	var err error
 	for _, t := range []struct {
 		loop   *converge.Loop

@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 
 	"github.com/kintoun/kintoun/internal/record"
@@ -113,21 +112,4 @@ func (s *Service) networkFor(ctx context.Context, host, id string) (*driver.Netw
 		want.Peers = r.peers(host)
 	}
 	return want, nil
-}
-
-// tunnels are the ends of the hosts' tunnels, by address.
-func (s *Service) tunnels(tx *record.Tx, hosts []string) ([]tunnel, error) {
-	fabrics, err := s.agents.List(tx, record.Query{Where: []record.Condition{record.In("host", hosts...), record.In("agent_type", AgentOpenVSwitch, AgentBridge)}})
-	if err != nil {
-		return nil, err
-	}
-	var ends []tunnel
-	for i := range fabrics {
-		t, _ := fabrics[i].Configurations[configTunnel].(string)
-		if address, err := netip.ParseAddr(t); err == nil {
-			ends = append(ends, tunnel{host: fabrics[i].Host, address: address})
-		}
-	}
-	slices.SortFunc(ends, func(a, b tunnel) int { return a.address.Compare(b.address) })
-	return ends, nil
 }

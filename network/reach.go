@@ -37,48 +37,76 @@ func (r *reach) peers(host string) []netip.Addr {
 const manyReaches = 4096
 
 // reaches remembers what was read for one host for the others of the process, who are all told of a change at once. The
-// hub forgets what a change is about before it tells of it. An answer is kept only if nothing was forgotten since it
-// was begun.
+// hub forgets what a change is about before it tells of it. An answer is kept only if it was not to be forgotten since
+// it was begun.
 type reaches struct {
 	mu    sync.Mutex
-	epoch uint64
-	known map[string]*reach
+	known map[string]*reachSlot
+	ends  map[string]netip.Addr // of all hosts' tunnels; nil is not known
+	epoch uint64                // of ends
 }
 
-func (c *reaches) get(networkID string) (*reach, uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.known[networkID], c.epoch
+// reachSlot is read by one at a time; the others wait for its answer.
+type reachSlot struct {
+	reading sync.Mutex
+	known   *reach
+	epoch   uint64
 }
 
-func (c *reaches) put(networkID string, r *reach, epoch uint64) {
+func (c *reaches) slot(networkID string) *reachSlot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if epoch != c.epoch {
-		return
-	}
 	if c.known == nil || len(c.known) >= manyReaches {
-		c.known = map[string]*reach{}
+		c.known = map[string]*reachSlot{}
 	}
-	c.known[networkID] = r
+	s := c.known[networkID]
+	if s == nil {
+		s = &reachSlot{}
+		c.known[networkID] = s
+	}
+	return s
 }
 
-// forget forgets the networks; none named is all.
-func (c *reaches) forget(networkIDs ...string) {
+func (c *reaches) get(s *reachSlot) (*reach, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return s.known, s.epoch
+}
+
+func (c *reaches) put(s *reachSlot, r *reach, epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if epoch == s.epoch {
+		s.known = r
+	}
+}
+
+func (c *reaches) forget(networkID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.known[networkID]; s != nil {
+		s.known = nil
+		s.epoch++
+	}
+}
+
+func (c *reaches) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.known {
+		s.known = nil
+		s.epoch++
+	}
+	c.ends = nil
 	c.epoch++
-	for _, id := range networkIDs {
-		delete(c.known, id)
-	}
-	if len(networkIDs) == 0 {
-		c.known = nil
-	}
 }
 
 // reach reads a network's, for a host that is asked to be in it; nil where there is no such network.
 func (s *Service) reach(ctx context.Context, host, networkID string) (*reach, error) {
-	known, epoch := s.reaches.get(networkID)
+	slot := s.reaches.slot(networkID)
+	slot.reading.Lock()
+	defer slot.reading.Unlock()
+	known, epoch := s.reaches.get(slot)
 	if known != nil && slices.Contains(known.hosts, host) {
 		return known, nil
 	}
@@ -94,15 +122,57 @@ func (s *Service) reach(ctx context.Context, host, networkID string) (*reach, er
 	if r.hosts, err = s.hostsIn(tx, networkID); err != nil {
 		return nil, err
 	}
-	if n.Physical == "" && len(r.hosts) > 1 && slices.Contains(r.hosts, host) {
-		if r.tunnels, err = s.tunnels(tx, r.hosts); err != nil {
+	if n.Physical == "" && len(r.hosts) > 1 {
+		if r.tunnels, err = s.tunnelsOf(tx, r.hosts); err != nil {
 			return nil, err
 		}
 	}
-	if slices.Contains(r.hosts, host) {
-		s.reaches.put(networkID, r, epoch)
-	}
+	s.reaches.put(slot, r, epoch)
 	return r, nil
+}
+
+// tunnelsOf are the ends of the hosts' tunnels, by address.
+func (s *Service) tunnelsOf(tx *record.Tx, hosts []string) ([]tunnel, error) {
+	all, err := s.tunnelEnds(tx)
+	if err != nil {
+		return nil, err
+	}
+	var ends []tunnel
+	for _, host := range hosts {
+		if address, ok := all[host]; ok {
+			ends = append(ends, tunnel{host: host, address: address})
+		}
+	}
+	slices.SortFunc(ends, func(a, b tunnel) int { return a.address.Compare(b.address) })
+	return ends, nil
+}
+
+// tunnelEnds are the addresses of all hosts' tunnels.
+func (s *Service) tunnelEnds(tx *record.Tx) (map[string]netip.Addr, error) {
+	c := &s.reaches
+	c.mu.Lock()
+	ends, epoch := c.ends, c.epoch
+	c.mu.Unlock()
+	if ends != nil {
+		return ends, nil
+	}
+	fabrics, err := s.agents.List(tx, record.Query{Where: []record.Condition{record.In("agent_type", AgentOpenVSwitch, AgentBridge)}})
+	if err != nil {
+		return nil, err
+	}
+	ends = make(map[string]netip.Addr, len(fabrics))
+	for i := range fabrics {
+		t, _ := fabrics[i].Configurations[configTunnel].(string)
+		if address, err := netip.ParseAddr(t); err == nil {
+			ends[fabrics[i].Host] = address
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if epoch == c.epoch {
+		c.ends = ends
+	}
+	return ends, nil
 }
 
 // forgetReach forgets what a change may have made wrong.
@@ -111,6 +181,6 @@ func (s *Service) forgetReach(c record.Change, networkID string) {
 	case s.networks.Kind(), s.presence.Kind():
 		s.reaches.forget(networkID)
 	case s.agents.Kind(), changedTunnels:
-		s.reaches.forget()
+		s.reaches.forgetAll()
 	}
 }
