@@ -1,6 +1,8 @@
 package compute
 
 import (
+	"cmp"
+
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -27,7 +29,7 @@ func (s *Service) scheduler(tx *record.Tx, scope Scope, p *plan) (*scheduler, er
 	if err := s.candidates(tx, c); err != nil {
 		return nil, err
 	}
-	if c.zones, err = s.zones(tx); err != nil {
+	if c.zones, err = s.zonesElsewhere(tx); err != nil {
 		return nil, err
 	}
 	if err := c.checkDestination(); err != nil {
@@ -162,7 +164,7 @@ func (c *scheduler) fits(h *Host, f *Flavor) bool {
 	used := h.Used
 	return !h.Disabled && !h.ForcedDown && c.options.Now().Sub(h.LastSeen) < c.options.DownAfter &&
 		(c.want.Host == "" || c.want.Host == h.Name) &&
-		(c.want.Zone == "" || c.want.Zone == c.zones[h.Name]) &&
+		(c.want.Zone == "" || c.want.Zone == cmp.Or(c.zones[h.Name], DefaultZone)) &&
 		(c.with == nil || c.with[h.Name]) && !c.apart[h.Name] &&
 		float64(used.VCPUs+f.VCPUs) <= float64(h.Resources.VCPUs)*c.options.CPURatio &&
 		float64(used.MemoryMiB+f.MemoryMiB) <= float64(h.Resources.MemoryMiB)*c.options.RAMRatio &&

@@ -328,7 +328,16 @@ func (t *Table[T]) after(tx *Tx, id string, order []Order) (string, []any, error
 		steps, args = append(steps, step), append(args, value...)
 		parts = append(parts, "("+strings.Join(steps, " AND ")+")")
 	}
-	return "(" + strings.Join(parts, " OR ") + ")", args, nil
+	behind := "(" + strings.Join(parts, " OR ") + ")"
+	if first := order[0]; t.always(first.Column) {
+		// What follows from the rest tells the database where in an index to begin.
+		bound := first.Column + " >= ?"
+		if first.Descending {
+			bound = first.Column + " <= ?"
+		}
+		behind, args = bound+" AND "+behind, append([]any{values[0]}, args...)
+	}
+	return behind, args, nil
 }
 
 func same(column string, value any) (string, []any) {

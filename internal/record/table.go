@@ -20,6 +20,9 @@ type Spec[T any] struct {
 	// are filtered by seldom, or together with others.
 	Columns   []Column[T]
 	Unindexed []string
+	// Indexes are those over several columns, for lists that are long, sorted and read page by page. Their columns always
+	// have values.
+	Indexes [][]string
 	// Claims are the values that belong to this record alone while it exists. Nil for none.
 	Claims func(*T) []Claim
 	// Host is the column that names the host whose business the record is, by which changes find their readers (see
@@ -73,7 +76,7 @@ func Define[T any](s *Store, kind string, spec Spec[T]) *Table[T] {
 func (t *Table[T]) Kind() string { return t.kind }
 
 func (t *Table[T]) describe() string {
-	return fmt.Sprint(t.kind, t.columns, t.spec.Unindexed, t.spec.Host)
+	return fmt.Sprint(t.kind, t.columns, t.spec.Unindexed, t.spec.Indexes, t.spec.Host)
 }
 
 func (t *Table[T]) migrate(tx *Tx) error {
@@ -104,10 +107,20 @@ func (t *Table[T]) migrate(tx *Tx) error {
 			return err
 		}
 	}
+	for _, columns := range t.spec.Indexes {
+		if _, err := tx.exec("CREATE INDEX IF NOT EXISTS " + t.name + "_" + strings.Join(columns, "_") + " ON " + t.name + " (" + strings.Join(columns, ", ") + ")"); err != nil {
+			return err
+		}
+	}
 	if added || t.spec.Claims != nil {
 		return t.refill(tx)
 	}
 	return nil
+}
+
+// always says that a column has a value in every record.
+func (t *Table[T]) always(column string) bool {
+	return slices.ContainsFunc(t.spec.Indexes, func(columns []string) bool { return slices.Contains(columns, column) })
 }
 
 func (t *Table[T]) columnType() string {
