@@ -148,8 +148,11 @@ func (l *Loop) open(ctx context.Context) {
 	}
 }
 
-// close waits until the workers have left. None comes after ctx ended.
+// close lets no more workers come and waits until all have left.
 func (l *Loop) close() {
+	l.mu.Lock()
+	l.ctx = nil
+	l.mu.Unlock()
 	l.working.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()

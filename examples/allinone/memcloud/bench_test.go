@@ -28,6 +28,7 @@ import (
 var (
 	benchHosts   = flag.Int("hosts", 1000, "hosts of BenchmarkThousandHosts")
 	benchServers = flag.Int("servers", 3000, "servers of BenchmarkThousandHosts")
+	benchFor     = flag.Duration("within", 15*time.Minute, "when BenchmarkThousandHosts stops making servers")
 )
 
 // BenchmarkStart is a cloud's start and end.
@@ -191,15 +192,16 @@ func (l *large) makeServers() {
 	images := l.must("GET", l.cloud.URL(cloud.Image)+"/v2/images", nil)
 	image := images["images"].([]any)[0].(map[string]any)["id"]
 	began := time.Now()
-	var next atomic.Int64
+	var next, made atomic.Int64
 	var running sync.WaitGroup
 	for range clients {
 		running.Go(func() {
 			for l.b.Context().Err() == nil && !l.b.Failed() {
 				n := int(next.Add(1)) - 1
-				if n >= *benchServers {
+				if n >= *benchServers || time.Since(began) > *benchFor {
 					return
 				}
+				made.Add(1)
 				_, err := l.admin.do(l.b.Context(), "POST", l.cloud.URL(cloud.Compute)+"/v2.1/servers", map[string]any{"server": map[string]any{
 					"name": fmt.Sprint("vm", n), "flavorRef": "1", "imageRef": image, "networks": []any{map[string]any{"uuid": l.nets[n/perNetwork]}},
 					"security_groups": []any{map[string]any{"name": "plain"}}}})
@@ -213,7 +215,8 @@ func (l *large) makeServers() {
 		})
 	}
 	running.Wait()
-	l.b.ReportMetric(float64(*benchServers)/time.Since(began).Seconds(), "servers/s")
+	l.b.ReportMetric(float64(made.Load()), "servers")
+	l.b.ReportMetric(float64(made.Load())/time.Since(began).Seconds(), "servers/s")
 }
 
 // awaitActive waits until the hosts have done what was asked for.
