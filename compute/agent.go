@@ -44,6 +44,7 @@ type Agent struct {
 	follower *converge.Follower
 
 	mu       sync.Mutex
+	known    bool            // to the service, with its resources
 	unsure   map[string]bool // whose state has to be looked up before it is trusted
 	seen     map[string]bool // looked up since the agent started
 	failures map[string]int
@@ -63,7 +64,7 @@ const workers = 32
 func NewAgent(service *Service, host string, servers driver.Servers, plugger Plugger, files ImageFiles, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, servers: servers, plugger: plugger, files: files,
-		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{}, busy: map[string]*attempt{}, follower: converge.NewFollower(service.store),
+		unsure: map[string]bool{}, seen: map[string]bool{}, failures: map[string]int{}, busy: map[string]*attempt{},
 	}
 	if options != nil {
 		a.options = *options
@@ -83,14 +84,23 @@ func NewAgent(service *Service, host string, servers driver.Servers, plugger Plu
 	a.loop = converge.New(a, &converge.Options{Workers: workers, Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
 		a.options.Log.Warn("server not as wanted", "server", id, "host", host, "error", err, "failures", failures)
 	}})
+	a.follower = service.hub.Follower(host, a.loop.Settle)
 	return a
 }
 
 // Run registers the host and keeps it as wanted until ctx ends. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.service.register(ctx, a.host, a.options.Resources); err != nil {
+	if err := a.introduce(ctx); err != nil {
 		return fmt.Errorf("register host %s: %w", a.host, err)
 	}
+	leave, err := a.follower.Follow(ctx, func(c record.Change) {
+		a.interrupt(ctx, c.ID)
+		a.loop.Enqueue(c.ID)
+	}, func() { a.enqueueAll(ctx) })
+	if err != nil {
+		return err
+	}
+	defer leave()
 	a.service.attach(a)
 	defer a.service.detach(a)
 	var wg sync.WaitGroup
@@ -99,17 +109,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	if w, ok := a.servers.(driver.Watcher); ok {
 		wg.Go(func() { a.watch(ctx, w) })
 	}
-	wg.Go(func() {
-		a.follower.Run(ctx, func(c record.Change) {
-			if c.Kind == serversKind {
-				a.interrupt(ctx, c.ID)
-				a.loop.Enqueue(c.ID)
-			}
-		}, func() { a.enqueueAll(ctx) })
-	})
 	wg.Wait()
 	return nil
 }
+
+// concerned says which hosts a change concerns that does not say so itself: agents hear of servers only.
+func concerned(_ context.Context, c record.Change) (hosts []string, everywhere bool) {
+	return nil, c.Kind == serversKind
+}
+
+// Started waits until the agent hears of everything that is wanted of its host, or fails with ctx's error.
+func (a *Agent) Started(ctx context.Context) error { return a.follower.Following(ctx) }
 
 // Settle returns when everything on the host is as it was wanted when it was called, or with ctx's error.
 func (a *Agent) Settle(ctx context.Context) error {
@@ -118,6 +128,10 @@ func (a *Agent) Settle(ctx context.Context) error {
 	}
 	return a.loop.Settle(ctx)
 }
+
+// Settle returns when every host whose agent runs in this process is as it was wanted when it was called, or with ctx's
+// error.
+func (s *Service) Settle(ctx context.Context) error { return s.hub.Settle(ctx) }
 
 // interrupt ends a task under way when something else has been asked for since: a guest that is slow to shut down
 // does not keep its server from being deleted.
@@ -145,10 +159,25 @@ func (a *Agent) enqueueAll(ctx context.Context) {
 // Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
 // to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
 func (a *Agent) Beat(ctx context.Context, at time.Time) error {
+	if err := a.introduce(ctx); err != nil {
+		return err
+	}
 	err := a.service.beat(ctx, a.host, at)
 	if errors.Is(err, ErrNotFound) {
 		err = a.service.register(ctx, a.host, a.options.Resources)
 	}
+	return err
+}
+
+// introduce makes the host known, once.
+func (a *Agent) introduce(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.known {
+		return nil
+	}
+	err := a.service.register(ctx, a.host, a.options.Resources)
+	a.known = err == nil
 	return err
 }
 
@@ -162,7 +191,11 @@ func (a *Agent) beat(ctx context.Context) {
 		case <-ticker.C:
 		}
 		err := a.Beat(ctx, a.service.now())
-		if err := errors.Join(err, a.service.tidy(ctx, a.host)); err != nil && ctx.Err() == nil {
+		err = errors.Join(err, a.service.endAbandoned(ctx, a.host))
+		if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
+			err = errors.Join(err, a.service.tidy(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
 			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
 		}
 	}

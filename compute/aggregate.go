@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -137,10 +138,18 @@ func (s *Service) zones(tx *record.Tx) (map[string]string, error) {
 	for _, h := range hosts {
 		zones[h.Name] = DefaultZone
 	}
+	elsewhere, err := s.zonesElsewhere(tx)
+	maps.Copy(zones, elsewhere)
+	return zones, err
+}
+
+// zonesElsewhere are the zones of the hosts that are not in the default one.
+func (s *Service) zonesElsewhere(tx *record.Tx) (map[string]string, error) {
 	aggregates, err := s.aggregates.List(tx, record.Query{})
 	if err != nil {
 		return nil, err
 	}
+	zones := map[string]string{}
 	for _, a := range aggregates {
 		if a.Zone == nil {
 			continue

@@ -50,6 +50,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kintoun/kintoun/internal/converge"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -98,6 +99,7 @@ type Options struct {
 // Service is compute's control plane. Create it with [New].
 type Service struct {
 	store    *record.Store
+	hub      *converge.Hub
 	images   Images
 	networks Networks
 	options  Options
@@ -111,6 +113,8 @@ type Service struct {
 	actions    *record.Table[Action]
 	quotas     *record.Table[projectQuota]
 	counters   *record.Table[counter]
+
+	tidying converge.Turn
 
 	mu     sync.Mutex
 	agents map[string]*Agent // those that run in this process, by host
@@ -126,7 +130,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{store: store, images: images, networks: networks, agents: map[string]*Agent{}}
+	s := &Service{store: store, hub: converge.NewHub(store, concerned), images: images, networks: networks, agents: map[string]*Agent{}}
 	if options != nil {
 		s.options = *options
 	}

@@ -249,7 +249,10 @@ func (s *Service) insertServers(ctx context.Context, scope Scope, p *plan) (serv
 
 // place chooses and claims a host; a server that none can take is in error.
 func (s *Service) place(tx *record.Tx, scheduler *scheduler, v *Server) error {
-	host := scheduler.pick(v)
+	host, err := scheduler.pick(v)
+	if err != nil {
+		return err
+	}
 	if host == "" {
 		v.VMState, v.TaskState, v.Running = Errored, "", false
 		v.fail(s.now(), 500, "No valid host was found. There are not enough hosts available.")

@@ -50,8 +50,12 @@ var hostSpec = record.Spec[Host]{
 		{Name: "number", Value: func(h *Host) any { return h.Number }},
 		{Name: "hypervisor", Value: func(h *Host) any { return h.ID }},
 		{Name: "service", Value: func(h *Host) any { return h.ServiceID }},
+		{Name: "free", Value: func(h *Host) any { return int64(free(h)) + farFromZero }},
 	},
 }
+
+// farFromZero keeps free memory from being negative in the database, where numbers may be sorted as texts.
+const farFromZero = 1 << 40
 
 // Up says whether the host was heard of lately.
 func (s *Service) Up(h *Host) bool {

@@ -143,6 +143,9 @@ func (s *Service) affordable(tx *record.Tx, projectID string, f *Flavor, least, 
 	if err != nil {
 		return 0, err
 	}
+	if quota.Cores < 0 && quota.Instances < 0 && quota.RAMMiB < 0 {
+		return wanted, nil
+	}
 	usage, err := s.usage(tx, projectID)
 	if err != nil {
 		return 0, err

@@ -1,7 +1,7 @@
 package compute
 
 import (
-	"slices"
+	"cmp"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
@@ -11,9 +11,13 @@ import (
 type scheduler struct {
 	options Options
 	hosts   []Host
-	zones   map[string]string
-	want    ServerSpec
-	group   *ServerGroup
+	// others reads all hosts, where hosts are those with the most free memory; nil where they are all.
+	others func() ([]Host, error)
+	// floor is the most free memory that the others may have.
+	floor int
+	zones map[string]string
+	want  ServerSpec
+	group *ServerGroup
 	// groupOn counts the group's servers by host; with and apart are the hosts of the hinted servers.
 	groupOn     map[string]int
 	with, apart map[string]bool
@@ -22,10 +26,10 @@ type scheduler struct {
 func (s *Service) scheduler(tx *record.Tx, scope Scope, p *plan) (*scheduler, error) {
 	c := &scheduler{options: s.options, want: p.spec, groupOn: map[string]int{}}
 	var err error
-	if c.hosts, err = s.hosts.List(tx, record.Query{}); err != nil {
+	if err := s.candidates(tx, c); err != nil {
 		return nil, err
 	}
-	if c.zones, err = s.zones(tx); err != nil {
+	if c.zones, err = s.zonesElsewhere(tx); err != nil {
 		return nil, err
 	}
 	if err := c.checkDestination(); err != nil {
@@ -43,9 +47,32 @@ func (s *Service) scheduler(tx *record.Tx, scope Scope, p *plan) (*scheduler, er
 	return c, err
 }
 
+// candidatesFirst is how many hosts are looked at first: with the most free memory first, one of them is nearly always
+// the one.
+const candidatesFirst = 32
+
+// candidates reads the hosts that a server may come to.
+func (s *Service) candidates(tx *record.Tx, c *scheduler) (err error) {
+	q := record.Query{Order: []record.Order{{Column: "free", Descending: true}}}
+	switch {
+	case c.want.Host != "":
+		q.Where = []record.Condition{record.Eq("id", c.want.Host)}
+	case c.want.Hints.GroupID == "" && c.want.Hints.SameHost == nil:
+		q.Limit = candidatesFirst
+		c.others = func() ([]Host, error) { return s.hosts.List(tx, record.Query{Order: q.Order}) }
+	}
+	c.hosts, err = s.hosts.List(tx, q)
+	if len(c.hosts) < candidatesFirst {
+		c.others = nil
+	} else {
+		c.floor = free(&c.hosts[len(c.hosts)-1])
+	}
+	return err
+}
+
 // checkDestination refuses a zone or a host that does not exist.
 func (c *scheduler) checkDestination() error {
-	if h := c.want.Host; h != "" && !slices.ContainsFunc(c.hosts, func(have Host) bool { return have.Name == h }) {
+	if h := c.want.Host; h != "" && len(c.hosts) == 0 {
 		return fault.Wrap(ErrInvalid, "Compute host %s could not be found.", h)
 	}
 	if c.want.Zone == "" || c.want.Zone == DefaultZone {
@@ -101,30 +128,43 @@ func (s *Service) hostsOf(tx *record.Tx, scope Scope, serverIDs []string) (map[s
 
 // pick returns the host with the most free memory among those that can take the server, and counts the server in;
 // empty if there is none.
-func (c *scheduler) pick(v *Server) string {
-	var best *Host
-	for i := range c.hosts {
-		h := &c.hosts[i]
-		if c.fits(h, &v.Flavor) && (best == nil || c.better(h, best)) {
-			best = h
+func (c *scheduler) pick(v *Server) (string, error) {
+	best := c.best(&v.Flavor)
+	if c.others != nil && (best == nil || free(best) < c.floor) {
+		var err error
+		if c.hosts, err = c.others(); err != nil {
+			return "", err
 		}
+		c.others = nil
+		best = c.best(&v.Flavor)
 	}
 	if best == nil {
-		return ""
+		return "", nil
 	}
 	best.Used.Servers++
 	best.Used.VCPUs += v.Flavor.VCPUs
 	best.Used.MemoryMiB += v.Flavor.MemoryMiB
 	best.Used.DiskGiB += v.Flavor.DiskGiB + v.Flavor.EphemeralGiB
 	c.groupOn[best.Name]++
-	return best.Name
+	return best.Name, nil
+}
+
+func (c *scheduler) best(f *Flavor) *Host {
+	var best *Host
+	for i := range c.hosts {
+		h := &c.hosts[i]
+		if c.fits(h, f) && (best == nil || c.better(h, best)) {
+			best = h
+		}
+	}
+	return best
 }
 
 func (c *scheduler) fits(h *Host, f *Flavor) bool {
 	used := h.Used
 	return !h.Disabled && !h.ForcedDown && c.options.Now().Sub(h.LastSeen) < c.options.DownAfter &&
 		(c.want.Host == "" || c.want.Host == h.Name) &&
-		(c.want.Zone == "" || c.want.Zone == c.zones[h.Name]) &&
+		(c.want.Zone == "" || c.want.Zone == cmp.Or(c.zones[h.Name], DefaultZone)) &&
 		(c.with == nil || c.with[h.Name]) && !c.apart[h.Name] &&
 		float64(used.VCPUs+f.VCPUs) <= float64(h.Resources.VCPUs)*c.options.CPURatio &&
 		float64(used.MemoryMiB+f.MemoryMiB) <= float64(h.Resources.MemoryMiB)*c.options.RAMRatio &&

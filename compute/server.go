@@ -178,6 +178,10 @@ const serversKind = "servers"
 var serverSpec = record.Spec[Server]{
 	Key:      func(v *Server) string { return v.ID },
 	Revision: func(v *Server) *int64 { return &v.Revision },
+	Host:     "host",
+	// As servers are listed: latest first, the project's or all.
+	Indexes:   [][]string{{"project", "deleted", "created"}, {"deleted", "created"}},
+	Unindexed: []string{"project", "deleted", "created", "vcpus", "memory", "power", "locked"},
 	Event: func(v *Server) record.Event {
 		return record.Event{Type: "server", Project: v.ProjectID, Status: v.Status(), Gone: v.VMState == Deleted}
 	},

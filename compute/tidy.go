@@ -14,11 +14,9 @@ const abandonedAfter = 5 * time.Minute
 // tidyBatch bounds the work of one heartbeat.
 const tidyBatch = 100
 
-// tidy ends creations that were cut short on the host, forgets servers that were deleted long ago, and keeps the
-// change feed short.
-func (s *Service) tidy(ctx context.Context, host string) error {
-	tx := s.store.Read(ctx)
-	abandoned, err := s.servers.List(tx, record.Query{Where: []record.Condition{
+// endAbandoned ends creations that were cut short on the host.
+func (s *Service) endAbandoned(ctx context.Context, host string) error {
+	abandoned, err := s.servers.List(s.store.Read(ctx), record.Query{Where: []record.Condition{
 		record.Eq("host", host), record.Eq("task", string(Networking)), record.Lt("created", s.now().Add(-abandonedAfter).UnixMicro()),
 	}, Limit: tidyBatch})
 	if err != nil {
@@ -29,7 +27,12 @@ func (s *Service) tidy(ctx context.Context, host string) error {
 			return err
 		}
 	}
-	old, err := s.servers.List(tx, record.Query{Where: []record.Condition{
+	return nil
+}
+
+// tidy forgets servers that were deleted long ago, and keeps the change feed short.
+func (s *Service) tidy(ctx context.Context) error {
+	old, err := s.servers.List(s.store.Read(ctx), record.Query{Where: []record.Condition{
 		record.Eq("deleted", true), record.Lt("terminated", s.now().Add(-s.options.KeepDeleted).UnixMicro()),
 	}, Limit: tidyBatch})
 	if err != nil {

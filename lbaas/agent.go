@@ -62,6 +62,8 @@ type Agent struct {
 	mu sync.Mutex
 	// running are the balancers on this host, with the health of members as it was last reported.
 	running map[string]*sighting
+	// more has a token when there may be more of them.
+	more chan struct{}
 	// plugged says which balancer has a port.
 	plugged map[string]string
 }
@@ -77,23 +79,30 @@ type sighting struct {
 func NewAgent(service *Service, host string, balancers driver.Balancers, options *AgentOptions) *Agent {
 	a := &Agent{
 		service: service, host: host, id: agentID(host), balancers: balancers, options: options.withDefaults(),
-		running: map[string]*sighting{}, plugged: map[string]string{}, started: service.now(), follower: converge.NewFollower(service.store),
+		running: map[string]*sighting{}, more: make(chan struct{}, 1), plugged: map[string]string{}, started: service.now(),
 	}
 	a.loop = converge.New(a, &converge.Options{Resync: a.options.Resync, OnError: a.failed})
+	a.follower = service.hub.Follower(a.id, a.loop.Settle)
 	return a
 }
 
 // Run works until ctx ends. The balancers go on without it.
 func (a *Agent) Run(ctx context.Context) {
-	a.beat(ctx)
+	a.beat(ctx, true)
+	leave, err := a.follower.Follow(ctx, a.changed, a.missed)
+	if err != nil {
+		return // ctx ended
+	}
+	defer leave()
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
-	wg.Go(func() { a.follower.Run(ctx, a.changed, a.missed) })
-	wg.Go(func() { every(ctx, a.options.PollEvery, a.poll) })
-	wg.Go(func() { every(ctx, a.options.StatsEvery, a.writeStats) })
-	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, a.beat) })
+	wg.Go(func() { a.watch(ctx) })
+	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, func(ctx context.Context) { a.beat(ctx, false) }) })
 	wg.Wait()
 }
+
+// Started waits until the agent hears of everything that is wanted of its host, or fails with ctx's error.
+func (a *Agent) Started(ctx context.Context) error { return a.follower.Following(ctx) }
 
 // Settle returns when the host's balancers are as they were wanted when it was called, or with ctx's error.
 func (a *Agent) Settle(ctx context.Context) error {
@@ -102,6 +111,10 @@ func (a *Agent) Settle(ctx context.Context) error {
 	}
 	return a.loop.Settle(ctx)
 }
+
+// Settle returns when the balancers of every host whose agent runs in this process are as they were wanted when it was
+// called, or with ctx's error.
+func (s *Service) Settle(ctx context.Context) error { return s.hub.Settle(ctx) }
 
 func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
 	tick := time.NewTicker(pause)
@@ -119,12 +132,14 @@ func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
 // Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
 // to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
 func (a *Agent) Beat(ctx context.Context, at time.Time) error {
-	return a.service.heartbeat(ctx, a.host, a.started, at)
+	_, err := a.service.heartbeat(ctx, a.host, a.started, at)
+	return err
 }
 
-func (a *Agent) beat(ctx context.Context) {
-	err := a.Beat(ctx, a.service.now())
-	if err == nil {
+// beat gives a sign of life; now and then an agent, and one that comes, looks for pools without a host.
+func (a *Agent) beat(ctx context.Context, starts bool) {
+	back, err := a.service.heartbeat(ctx, a.host, a.started, a.service.now())
+	if err == nil && (starts || back || a.service.moving.Mine(a.service.now(), a.options.HeartbeatEvery/2)) {
 		err = a.service.Reschedule(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -141,24 +156,49 @@ func (a *Agent) missed() {
 	a.loop.Enqueue(ids...)
 }
 
-// changed finds the pool that a change is about.
+// changed asks for the pool that a change is about to be looked at.
 func (a *Agent) changed(c record.Change) {
-	switch c.Kind {
-	case a.service.pools.Kind():
-		a.loop.Enqueue(c.ID)
-	case a.service.associations.Kind():
-		pool, _, _ := strings.Cut(c.ID, " ")
-		a.loop.Enqueue(pool)
-	case a.service.members.Kind():
-		// When one is deleted, its pool is changed too; and so below.
-		if m, err := a.service.members.Get(a.service.store.Read(context.Background()), c.ID); err == nil {
-			a.loop.Enqueue(m.PoolID)
-		}
-	case a.service.vips.Kind():
-		if v, err := a.service.vips.Get(a.service.store.Read(context.Background()), c.ID); err == nil {
-			a.loop.Enqueue(v.PoolID)
-		}
+	if id, err := a.service.poolOf(a.service.store.Read(context.Background()), c); err == nil && id != "" {
+		a.loop.Enqueue(id)
 	}
+}
+
+// poolOf finds the pool that a change is about; empty where it is about none. When a member or a virtual address is
+// deleted, its pool is changed too.
+func (s *Service) poolOf(tx *record.Tx, c record.Change) (string, error) {
+	switch c.Kind {
+	case s.pools.Kind():
+		return c.ID, nil
+	case s.associations.Kind():
+		pool, _, _ := strings.Cut(c.ID, " ")
+		return pool, nil
+	case s.members.Kind():
+		m, err := s.members.Get(tx, c.ID)
+		if err != nil {
+			return "", err
+		}
+		return m.PoolID, nil
+	case s.vips.Kind():
+		v, err := s.vips.Get(tx, c.ID)
+		if err != nil {
+			return "", err
+		}
+		return v.PoolID, nil
+	}
+	return "", nil
+}
+
+// concerned finds the agent that has the pool that a change is about.
+func (s *Service) concerned(ctx context.Context, c record.Change) (agents []string, everywhere bool) {
+	if c.Kind == s.pools.Kind() {
+		return nil, true // written before changes said whose they are
+	}
+	tx := s.store.Read(ctx)
+	id, err := s.poolOf(tx, c)
+	if err == nil && id != "" {
+		agents, err = s.pools.Texts(tx, "agent_id", record.Eq("id", id))
+	}
+	return agents, err != nil && !errors.Is(err, ErrNotFound)
 }
 
 // List names the pools that this host should have, and those that it has.
@@ -200,6 +240,10 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	a.mu.Lock()
 	a.running[id] = &sighting{portID: w.vip.PortID, members: status.Members, stats: status.Stats}
 	a.mu.Unlock()
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
 	return a.service.applied(ctx, w, status.Members)
 }
 
@@ -246,6 +290,40 @@ func (a *Agent) failed(id string, err error, failures int) {
 
 // pollers bounds how many balancers are asked at once, so that one that hangs does not keep the others waiting.
 const pollers = 8
+
+// watch polls and counts while there are balancers: a host without any costs nothing.
+func (a *Agent) watch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.more:
+		}
+		a.watchUntilNone(ctx)
+	}
+}
+
+func (a *Agent) watchUntilNone(ctx context.Context) {
+	poll, stats := time.NewTicker(a.options.PollEvery), time.NewTicker(a.options.StatsEvery)
+	defer poll.Stop()
+	defer stats.Stop()
+	for a.any() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+			a.poll(ctx)
+		case <-stats.C:
+			a.writeStats(ctx)
+		}
+	}
+}
+
+func (a *Agent) any() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.running) > 0
+}
 
 // poll asks every balancer for the health of its members.
 func (a *Agent) poll(ctx context.Context) {

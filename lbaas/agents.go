@@ -36,20 +36,23 @@ func agentID(host string) string {
 	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte("loadbalancer-agent."+host)).String()
 }
 
-// heartbeat says that the host's agent lives.
-func (s *Service) heartbeat(ctx context.Context, host string, started, now time.Time) error {
-	return s.store.Update(ctx, func(tx *record.Tx) error {
+// heartbeat says that the host's agent lives; back says that it was dead, or not known.
+func (s *Service) heartbeat(ctx context.Context, host string, started, now time.Time) (back bool, err error) {
+	err = s.store.Update(ctx, func(tx *record.Tx) error {
 		_, err := s.agents.Touch(tx, agentID(host), func(a *agentRecord) error {
+			back = !s.alive(a)
 			a.StartedAt, a.HeartbeatAt = started, now
 			return nil
 		})
 		if errors.Is(err, ErrNotFound) {
+			back = true
 			err = s.agents.Insert(tx, &agentRecord{
 				ID: agentID(host), Host: host, AdminStateUp: true, CreatedAt: now, StartedAt: started, HeartbeatAt: now,
 			})
 		}
 		return err
 	})
+	return back, err
 }
 
 func (s *Service) now() time.Time { return s.options.Now().UTC() }
@@ -161,17 +164,22 @@ func (s *Service) choose(tx *record.Tx) (string, error) {
 
 // Reschedule finds a new agent for every pool whose agent is dead, or gone, or was never there.
 func (s *Service) Reschedule(ctx context.Context) error {
-	infos, err := s.Agents(ctx)
+	tx := s.store.Read(ctx)
+	if n, err := s.pools.Count(tx); err != nil || n == 0 {
+		return err
+	}
+	records, err := s.agents.List(tx, record.Query{})
 	if err != nil {
 		return err
 	}
-	condition := record.Query{}
-	for _, a := range infos {
-		if a.Alive {
-			condition.Where = append(condition.Where, record.Ne("agent_id", a.ID))
+	var living []string
+	for i := range records {
+		if s.alive(&records[i]) {
+			living = append(living, records[i].ID)
 		}
 	}
-	homeless, err := s.pools.List(s.store.Read(ctx), condition)
+	condition := record.Query{Where: []record.Condition{record.Not(record.In("agent_id", living...))}}
+	homeless, err := s.pools.List(tx, condition)
 	if err != nil || len(homeless) == 0 {
 		return err
 	}

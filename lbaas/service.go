@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/internal/converge"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -36,6 +37,8 @@ type Service struct {
 	ports   Ports
 	options Options
 	store   *record.Store
+	hub     *converge.Hub
+	moving  converge.Turn
 
 	pools        *record.Table[Pool]
 	members      *record.Table[Member]
@@ -69,6 +72,7 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 	if s.store, err = record.Open(ctx, db, "lbaas"); err != nil {
 		return nil, err
 	}
+	s.hub = converge.NewHub(s.store, s.concerned)
 	s.define()
 	s.store.UseClock(s.options.Now)
 	return s, s.store.Migrate(ctx)
@@ -76,7 +80,7 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 
 func (s *Service) define() {
 	s.pools = record.Define(s.store, "pools", record.Spec[Pool]{
-		Key: func(p *Pool) string { return p.ID }, Revision: func(p *Pool) *int64 { return &p.Revision },
+		Key: func(p *Pool) string { return p.ID }, Revision: func(p *Pool) *int64 { return &p.Revision }, Host: "agent_id",
 		Event: func(p *Pool) record.Event {
 			return record.Event{Type: "pool", Project: p.ProjectID, Status: string(p.Status)}
 		},

@@ -95,7 +95,7 @@ type Agent struct {
 // NewAgent returns an agent for the host of that name. It does nothing until [Agent.Run].
 func NewAgent(service *Service, host string, drivers Drivers, options *AgentOptions) *Agent {
 	a := &Agent{service: service, host: host, drivers: drivers, endpoints: map[string]driver.Endpoint{}, unplugged: map[string]bool{},
-		users: map[string]map[string]bool{}, infra: map[string]bool{}, follower: converge.NewFollower(service.store)}
+		users: map[string]map[string]bool{}, infra: map[string]bool{}}
 	if options != nil {
 		a.options = *options
 	}
@@ -119,6 +119,7 @@ func NewAgent(service *Service, host string, drivers Drivers, options *AgentOpti
 	if drivers.DHCP != nil {
 		a.dhcp = a.loop("DHCP server", dhcpTarget{a})
 	}
+	a.follower = service.hub.Follower(host, a.settleLoops)
 	return a
 }
 
@@ -143,18 +144,26 @@ func (a *Agent) loops() []*converge.Loop {
 // Run registers the host's agents, adopts what runs, and keeps the host as wanted until ctx ends. What runs goes on
 // after that. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.register(ctx); err != nil && ctx.Err() == nil {
+	if err := a.introduce(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("register the agents of host %q: %w", a.host, err)
 	}
+	leave, err := a.follower.Follow(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.missed(ctx) })
+	if err != nil {
+		return err
+	}
+	defer leave()
+	a.service.reaches.forgetAll()
 	var wg sync.WaitGroup
 	for _, loop := range a.loops() {
 		wg.Go(func() { loop.Run(ctx) })
 	}
 	wg.Go(func() { a.beat(ctx) })
-	a.follower.Run(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.missed(ctx) })
 	wg.Wait()
 	return nil
 }
+
+// Started waits until the agent hears of everything that is wanted of its host, or fails with ctx's error.
+func (a *Agent) Started(ctx context.Context) error { return a.follower.Following(ctx) }
 
 // changed asks for everything that a change concerns to be looked at.
 func (a *Agent) changed(ctx context.Context, c record.Change) {
@@ -198,6 +207,7 @@ func (a *Agent) enqueueDHCP(networkID string) {
 
 // missed looks at everything.
 func (a *Agent) missed(ctx context.Context) {
+	a.service.reaches.forgetAll()
 	var err error
 	for _, t := range []struct {
 		loop   *converge.Loop
@@ -217,20 +227,38 @@ func (a *Agent) missed(ctx context.Context) {
 
 // Settle returns when the host matches everything that was wanted when it was called, or with ctx's error.
 func (a *Agent) Settle(ctx context.Context) error {
-	for {
-		head, err := a.service.store.Head(ctx)
-		if err != nil {
-			return err
-		}
+	return a.service.still(ctx, func(ctx context.Context) error {
 		if err := a.follower.CatchUp(ctx); err != nil {
 			return err
 		}
-		for _, loop := range a.loops() {
-			if err := loop.Settle(ctx); err != nil {
-				return err
-			}
+		return a.settleLoops(ctx)
+	})
+}
+
+func (a *Agent) settleLoops(ctx context.Context) error {
+	for _, loop := range a.loops() {
+		if err := loop.Settle(ctx); err != nil {
+			return err
 		}
-		if now, err := a.service.store.Head(ctx); err != nil || now == head {
+	}
+	return nil
+}
+
+// Settle returns when every host whose agent runs in this process matches everything that was wanted when it was called,
+// or with ctx's error.
+func (s *Service) Settle(ctx context.Context) error { return s.still(ctx, s.hub.Settle) }
+
+// still calls settle until nothing is written meanwhile: agents give one another work.
+func (s *Service) still(ctx context.Context, settle func(context.Context) error) error {
+	for {
+		head, err := s.store.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if err := settle(ctx); err != nil {
+			return err
+		}
+		if now, err := s.store.Head(ctx); err != nil || now == head {
 			return err
 		}
 	}

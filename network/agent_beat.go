@@ -45,15 +45,26 @@ func (a *Agent) register(ctx context.Context) error {
 	return a.service.store.Update(ctx, func(tx *record.Tx) error { return tx.Announce(changedTunnels, a.host) })
 }
 
+// introduce makes the agents known, once.
+func (a *Agent) introduce(ctx context.Context) error {
+	a.mu.Lock()
+	known := len(a.ids) > 0
+	a.mu.Unlock()
+	if known {
+		return nil
+	}
+	return a.register(ctx)
+}
+
 // Beat tells the service that the host's agents are alive, as of the given time. [Agent.Run] does it all the time; a
 // program whose clock is about to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
 func (a *Agent) Beat(ctx context.Context, at time.Time) error {
+	if err := a.introduce(ctx); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	ids := a.ids
 	a.mu.Unlock()
-	if len(ids) == 0 {
-		return a.register(ctx)
-	}
 	err := a.service.Heartbeat(ctx, at, ids...)
 	if errors.Is(err, ErrNotFound) { // an operator deleted one that still runs
 		err = a.register(ctx)
@@ -72,7 +83,7 @@ func (a *Agent) beat(ctx context.Context) {
 		case <-ticker.C:
 		}
 		err := a.Beat(ctx, a.service.now())
-		if err == nil {
+		if err == nil && a.service.moving.Mine(a.service.now(), a.options.ReportInterval/2) {
 			err = a.service.MoveFromDead(ctx)
 		}
 		if err != nil && ctx.Err() == nil {

@@ -2,8 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
-	"net/netip"
 	"slices"
 
 	"github.com/kintoun/kintoun/internal/record"
@@ -105,42 +103,13 @@ func (a *Agent) enqueueShared(ctx context.Context, host string) {
 
 // networkFor is the network as the host needs to know it, or nil if it has no port there.
 func (s *Service) networkFor(ctx context.Context, host, id string) (*driver.Network, error) {
-	tx := s.store.Read(ctx)
-	n, err := s.networks.Get(tx, id)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
+	r, err := s.reach(ctx, host, id)
+	if err != nil || r == nil || !slices.Contains(r.hosts, host) {
 		return nil, err
 	}
-	in, err := s.presence.List(tx, record.Query{Where: []record.Condition{record.Eq("network_id", id)}})
-	if err != nil {
-		return nil, err
+	want := &driver.Network{ID: id, Segment: r.network.Segment, Physical: r.network.Physical, MTU: r.network.MTU}
+	if r.network.Physical == "" {
+		want.Peers = r.peers(host)
 	}
-	hosts := idsOf(in, func(p *presence) string { return p.Host })
-	if !slices.Contains(hosts, host) {
-		return nil, nil
-	}
-	want := &driver.Network{ID: id, Segment: n.Segment, Physical: n.Physical, MTU: n.MTU}
-	if n.Physical == "" && len(hosts) > 1 {
-		want.Peers, err = s.tunnels(tx, slices.DeleteFunc(hosts, func(h string) bool { return h == host }))
-	}
-	return want, err
-}
-
-// tunnels are the addresses of the hosts' tunnels, sorted.
-func (s *Service) tunnels(tx *record.Tx, hosts []string) ([]netip.Addr, error) {
-	fabrics, err := s.agents.List(tx, record.Query{Where: []record.Condition{record.In("host", hosts...), record.In("agent_type", AgentOpenVSwitch, AgentBridge)}})
-	if err != nil {
-		return nil, err
-	}
-	var peers []netip.Addr
-	for i := range fabrics {
-		t, _ := fabrics[i].Configurations[configTunnel].(string)
-		if address, err := netip.ParseAddr(t); err == nil && !slices.Contains(peers, address) {
-			peers = append(peers, address)
-		}
-	}
-	slices.SortFunc(peers, netip.Addr.Compare)
-	return peers, nil
+	return want, nil
 }

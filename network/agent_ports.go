@@ -128,20 +128,20 @@ func (a *Agent) enqueueGroup(ctx context.Context, groups ...string) {
 	if len(groups) == 0 {
 		return
 	}
-	ports, err := a.service.ports.List(a.service.store.Read(ctx), record.Query{Where: append(contained("security_groups", groups), record.Eq("host_id", a.host))})
+	ports, err := a.service.ports.Texts(a.service.store.Read(ctx), "id", record.Claiming(groupSpaces(groups)...), record.Eq("host_id", a.host))
 	if err != nil {
 		a.options.Log.Warn("cannot tell which ports a security group guards", "groups", groups, "error", err)
 	}
-	a.ports.Enqueue(idsOf(ports, func(p *Port) string { return p.ID })...)
+	a.ports.Enqueue(ports...)
 }
 
 // enqueueReferring looks again at the ports whose rules name a group whose members changed.
 func (a *Agent) enqueueReferring(ctx context.Context, group string) {
-	rules, err := a.service.rules.List(a.service.store.Read(ctx), record.Query{Where: []record.Condition{record.Eq("remote_group_id", group)}})
+	groups, err := a.service.referring(a.service.store.Read(ctx), group)
 	if err != nil {
 		a.options.Log.Warn("cannot tell which rules name a security group", "group", group, "error", err)
 	}
-	a.enqueueGroup(ctx, idsOf(rules, func(r *SecurityGroupRule) string { return r.GroupID })...)
+	a.enqueueGroup(ctx, groups...)
 }
 
 // bind says that the port is on the host.

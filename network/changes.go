@@ -85,6 +85,12 @@ func (s *Service) announceMembers(tx *record.Tx, before, after *Port) error {
 		if slices.Equal(was[group], is[group]) {
 			continue
 		}
+		if refer, err := s.rules.Count(tx, record.Eq("remote_group_id", group)); err != nil || refer == 0 {
+			if err != nil {
+				return err
+			}
+			continue // whoever makes the first rule that does is told with the rule
+		}
 		if err := tx.Announce(changedMembers, group); err != nil {
 			return err
 		}

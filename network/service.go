@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/internal/converge"
 	"github.com/kintoun/kintoun/internal/record"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 // Service records what is wanted. Create it with [New].
 type Service struct {
 	store   *record.Store
+	hub     *converge.Hub
+	moving  converge.Turn
+	reaches reaches
 	options Options
 
 	networks *record.Table[Network]
@@ -86,6 +90,7 @@ func New(ctx context.Context, db *sql.DB, options *Options) (*Service, error) {
 		return nil, err
 	}
 	s.store = store
+	s.hub = converge.NewHub(store, s.concerned)
 	s.define()
 	store.UseClock(s.options.Now)
 	if err := store.Migrate(ctx); err != nil {

@@ -38,7 +38,7 @@ func (s *Service) define() {
 		Claims: subnetClaims,
 	})
 	s.ports = record.Define(s.store, "ports", record.Spec[Port]{
-		Key: func(p *Port) string { return p.ID }, Revision: func(p *Port) *int64 { return &p.Revision }, Unindexed: unindexed,
+		Key: func(p *Port) string { return p.ID }, Revision: func(p *Port) *int64 { return &p.Revision }, Unindexed: unindexed, Host: "host_id",
 		Event: func(p *Port) record.Event { return p.toldIn("port", p.Status) },
 		Columns: columns(func(p *Port) *Meta { return &p.Meta }, map[string]func(*Port) any{
 			"network_id": func(p *Port) any { return p.NetworkID }, "mac_address": func(p *Port) any { return p.MAC },
@@ -97,6 +97,9 @@ func portClaims(p *Port) []record.Claim {
 		if p.DeviceOwner == OwnerRouterInterface {
 			claims = append(claims, record.Claim{Space: "interface/" + p.DeviceID, Value: ip.SubnetID})
 		}
+	}
+	for _, group := range p.SecurityGroups {
+		claims = append(claims, record.Claim{Space: groupSpace(group), Value: p.ID})
 	}
 	switch p.DeviceOwner {
 	case OwnerDHCP:
@@ -199,3 +202,6 @@ func segmentText(n uint32) string {
 }
 
 func addressSpace(subnetID string) string { return "address/" + subnetID }
+
+// groupSpace has the ports of a security group: by it they are found among all.
+func groupSpace(groupID string) string { return "group/" + groupID }

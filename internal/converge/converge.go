@@ -42,8 +42,10 @@ type Loop struct {
 	mu      sync.Mutex
 	items   map[string]*item
 	ready   []string
-	wake    chan struct{} // holds one token while ready may be non-empty
-	settled chan struct{} // closed and replaced whenever the loop becomes idle
+	ctx     context.Context //nolint:containedctx // Run's while it runs, for the workers that are started as work comes
+	working sync.WaitGroup
+	workers int
+	settled chan struct{} // closed and replaced whenever the loop becomes idle; nil while nobody waits for it
 	listed  bool          // everything was listed once
 }
 
@@ -65,7 +67,7 @@ type item struct {
 
 // New returns a loop that does nothing until [Loop.Run].
 func New(target Target, options *Options) *Loop {
-	l := &Loop{target: target, items: map[string]*item{}, wake: make(chan struct{}, 1), settled: make(chan struct{})}
+	l := &Loop{target: target, items: map[string]*item{}}
 	if options != nil {
 		l.options = *options
 	}
@@ -108,26 +110,50 @@ func (l *Loop) enqueue(id string) {
 	case waiting:
 		it.timer.Stop()
 	}
-	it.state = queued
-	l.ready = append(l.ready, id)
-	l.poke()
+	l.push(id, it)
 }
 
-func (l *Loop) poke() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
+func (l *Loop) push(id string, it *item) {
+	it.state = queued
+	l.ready = append(l.ready, id)
+	l.hire()
+}
+
+// hire starts a worker where there is work for one more. A worker leaves when it finds none: an idle loop costs no
+// goroutine. The caller holds the lock.
+func (l *Loop) hire() {
+	if l.ctx == nil || l.ctx.Err() != nil || l.workers >= l.options.Workers {
+		return
 	}
+	l.workers++
+	ctx := l.ctx
+	l.working.Go(func() { l.work(ctx) })
 }
 
 // Run resyncs, and works until ctx ends; then it waits for what is under way and returns. Call it once.
 func (l *Loop) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	for range l.options.Workers {
-		wg.Go(func() { l.work(ctx) })
-	}
+	l.open(ctx)
 	l.resync(ctx)
-	wg.Wait()
+	<-ctx.Done()
+	l.close()
+}
+
+// open lets workers come.
+func (l *Loop) open(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ctx = ctx
+	for range l.ready {
+		l.hire()
+	}
+}
+
+// close lets no more workers come and waits until all have left.
+func (l *Loop) close() {
+	l.mu.Lock()
+	l.ctx = nil
+	l.mu.Unlock()
+	l.working.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, it := range l.items {
@@ -171,33 +197,28 @@ func (l *Loop) markListed() {
 
 func (l *Loop) work(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		id, ok := l.take(ctx)
+		if !ok {
 			return
-		case <-l.wake:
 		}
-		for ctx.Err() == nil {
-			id, ok := l.take()
-			if !ok {
-				break
-			}
-			l.done(id, l.target.Reconcile(ctx, id), ctx.Err() != nil)
-		}
+		l.done(id, l.target.Reconcile(ctx, id), ctx.Err() != nil)
 	}
 }
 
-func (l *Loop) take() (string, bool) {
+// take returns what is to be worked on next; where there is nothing, the worker has left.
+func (l *Loop) take(ctx context.Context) (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.ready) == 0 {
+	if len(l.ready) == 0 || ctx.Err() != nil {
+		l.workers--
 		return "", false
 	}
 	id := l.ready[0]
 	l.ready = l.ready[1:]
-	l.items[id].state = working
-	if len(l.ready) > 0 {
-		l.poke() // let another worker help
+	if len(l.ready) == 0 {
+		l.ready = nil // what was behind is let go
 	}
+	l.items[id].state = working
 	return id, true
 }
 
@@ -232,9 +253,7 @@ func (l *Loop) retry(id string, it *item) {
 	defer l.mu.Unlock()
 	// It may have been asked for, and even forgotten, since the timer fired.
 	if l.items[id] == it && it.state == waiting {
-		it.state = queued
-		l.ready = append(l.ready, id)
-		l.poke()
+		l.push(id, it)
 	}
 }
 
@@ -251,21 +270,24 @@ func (l *Loop) backoff(failures int) time.Duration {
 }
 
 func (l *Loop) maybeSettled() {
-	if l.listed && len(l.items) == 0 {
+	if l.listed && len(l.items) == 0 && l.settled != nil {
 		close(l.settled)
-		l.settled = make(chan struct{})
+		l.settled = nil
 	}
 }
 
 // Settle returns when nothing is queued, under way or waiting to be tried again, or with ctx's error.
 func (l *Loop) Settle(ctx context.Context) error {
 	l.mu.Lock()
-	done := l.settled
-	busy := !l.listed || len(l.items) > 0
-	l.mu.Unlock()
-	if !busy {
+	if l.listed && len(l.items) == 0 {
+		l.mu.Unlock()
 		return nil
 	}
+	if l.settled == nil {
+		l.settled = make(chan struct{})
+	}
+	done := l.settled
+	l.mu.Unlock()
 	select {
 	case <-done:
 		return nil

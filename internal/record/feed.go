@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
@@ -27,6 +28,10 @@ type Change struct {
 	Kind string
 	ID   string
 	Op   Op
+	// Host is whose it is, for kinds with a [Spec.Host]; empty is no host's. A record that moves makes a change for each
+	// of its hosts. Where Everywhere is true, the change does not say.
+	Host       string
+	Everywhere bool
 	// Event is what the world is told of it; without a type, nothing.
 	Event Event
 	// Time is when it was written.
@@ -46,14 +51,17 @@ const (
 )
 
 // eventColumns are those that tables of changes were made without in the beginning.
-const eventColumns = ", type TEXT NOT NULL DEFAULT '', resource TEXT NOT NULL DEFAULT '', project TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT '', at BIGINT NOT NULL DEFAULT 0"
+const eventColumns = ", type TEXT NOT NULL DEFAULT '', resource TEXT NOT NULL DEFAULT '', project TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT '', at BIGINT NOT NULL DEFAULT 0, host TEXT"
 
 func (s *Store) addEventColumns(tx *Tx) error {
 	have, err := tx.columns(s.table("changes"))
-	if err != nil || slices.Contains(have, "type") {
+	if err != nil {
 		return err
 	}
 	for column := range strings.SplitSeq(strings.TrimPrefix(eventColumns, ", "), ", ") {
+		if name, _, _ := strings.Cut(column, " "); slices.Contains(have, name) {
+			continue
+		}
 		if _, err := tx.exec("ALTER TABLE " + s.table("changes") + " ADD COLUMN " + column); err != nil {
 			return err
 		}
@@ -61,18 +69,35 @@ func (s *Store) addEventColumns(tx *Tx) error {
 	return nil
 }
 
-func (tx *Tx) change(kind, id string, op Op, e Event) error {
+// change adds to the feed; a nil host is everywhere.
+func (tx *Tx) change(kind, id string, op Op, e Event, host any) error {
 	tx.changes++
 	if e.Gone {
 		op = Deleted
 	}
-	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, type, resource, project, status, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		kind, id, string(op), e.Type, e.ID, e.Project, e.Status, tx.store.now().UnixMicro())
+	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, type, resource, project, status, at, host) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		kind, id, string(op), e.Type, e.ID, e.Project, e.Status, tx.store.now().UnixMicro(), host)
+	return err
+}
+
+// left tells the host that has the record in the database, if it is another than the one that the record has now.
+func (t *Table[T]) left(tx *Tx, id string, host any) error {
+	if t.spec.Host == "" {
+		return nil
+	}
+	result, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, at, host) SELECT '"+t.kind+"', id, '"+string(Updated)+"', "+
+		"CAST(? AS BIGINT), "+t.spec.Host+" FROM "+t.name+" WHERE id = ? AND "+t.spec.Host+" <> ? AND "+t.spec.Host+" <> ''",
+		tx.store.now().UnixMicro(), id, host)
+	if err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	tx.changes += int(n)
 	return err
 }
 
 // Announce adds a change to the feed that is not the write of a record: something that followers derive from several.
-func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated, Event{}) }
+func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated, Event{}, nil) }
 
 // announce wakes the watchers of this process. It says when it is time to compact.
 func (s *Store) announce(changes int) bool {
@@ -141,7 +166,7 @@ func (s *Store) Watch(ctx context.Context, after int64) iter.Seq2[Change, error]
 
 func (s *Store) changesAfter(ctx context.Context, after int64) ([]Change, error) {
 	tx := s.Read(ctx)
-	rows, err := tx.query(fmt.Sprintf("SELECT seq, kind, id, op, type, resource, project, status, at FROM %s WHERE seq > ? ORDER BY seq LIMIT %d", s.table("changes"), batch), after)
+	rows, err := tx.query(fmt.Sprintf("SELECT seq, kind, id, op, type, resource, project, status, at, host FROM %s WHERE seq > ? ORDER BY seq LIMIT %d", s.table("changes"), batch), after)
 	if err != nil {
 		return nil, err
 	}
@@ -150,9 +175,11 @@ func (s *Store) changesAfter(ctx context.Context, after int64) ([]Change, error)
 	for rows.Next() {
 		var c Change
 		var at int64
-		if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Op, &c.Event.Type, &c.Event.ID, &c.Event.Project, &c.Event.Status, &at); err != nil {
+		var host sql.NullString
+		if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Op, &c.Event.Type, &c.Event.ID, &c.Event.Project, &c.Event.Status, &at, &host); err != nil {
 			return nil, err
 		}
+		c.Host, c.Everywhere = host.String, !host.Valid
 		c.Time = time.UnixMicro(at).UTC()
 		changes = append(changes, c)
 	}

@@ -62,6 +62,13 @@ func In[V any](column string, values ...V) Condition {
 	return c
 }
 
+// Claiming holds where the record claims something in one of the spaces (see [Spec].Claims).
+func Claiming(spaces ...string) Condition {
+	c := In("id", spaces...)
+	c.operator = "CLAIMING"
+	return c
+}
+
 // Any holds where one of the conditions does.
 func Any(conditions ...Condition) Condition {
 	c := Condition{operator: "OR"}
@@ -94,8 +101,10 @@ func (t *Table[T]) condition(c Condition) (string, []any, error) {
 		args[i] = t.bindFor(c.column, v)
 	}
 	switch {
-	case c.operator == "IN" && len(args) == 0:
+	case (c.operator == "IN" || c.operator == "CLAIMING") && len(args) == 0:
 		return "1 = 0", nil, nil
+	case c.operator == "CLAIMING":
+		return "id IN (SELECT owner FROM " + t.store.table("claims") + " WHERE space IN (" + marks(len(args)) + "))", args, nil
 	case c.operator == "IN":
 		return c.column + " IN (" + marks(len(args)) + ")", args, nil
 	case c.operator == "LIKE":
@@ -178,6 +187,31 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 		list = append(list, r)
 	}
 	return list, rows.Err()
+}
+
+// Texts returns the different values that a column of texts has in the records that meet all conditions, in order.
+func (t *Table[T]) Texts(tx *Tx, column string, conditions ...Condition) ([]string, error) {
+	if !t.knows(column) {
+		return nil, fmt.Errorf("%s has no column %q: %w", t.kind, column, fault.ErrInvalid)
+	}
+	where, args, err := t.where(append(conditions, Ne(column, nil)))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.query("SELECT DISTINCT "+column+" FROM "+t.name+clause(where)+" ORDER BY "+column, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var values []string
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, rows.Err()
 }
 
 // Count returns how many records meet all conditions.
@@ -294,7 +328,16 @@ func (t *Table[T]) after(tx *Tx, id string, order []Order) (string, []any, error
 		steps, args = append(steps, step), append(args, value...)
 		parts = append(parts, "("+strings.Join(steps, " AND ")+")")
 	}
-	return "(" + strings.Join(parts, " OR ") + ")", args, nil
+	behind := "(" + strings.Join(parts, " OR ") + ")"
+	if first := order[0]; t.always(first.Column) {
+		// What follows from the rest tells the database where in an index to begin.
+		bound := first.Column + " >= ?"
+		if first.Descending {
+			bound = first.Column + " <= ?"
+		}
+		behind, args = bound+" AND "+behind, append([]any{values[0]}, args...)
+	}
+	return behind, args, nil
 }
 
 func same(column string, value any) (string, []any) {

@@ -195,7 +195,7 @@ func TestWatchSeesEveryChangeOnceAndInOrder(t *testing.T) {
 	i := 0
 	for change, err := range store.Watch(t.Context(), head) {
 		require.NoError(t, err)
-		require.Equal(t, record.Change{Seq: change.Seq, Time: change.Time, Kind: "ports", ID: fmt.Sprint(i), Op: record.Created}, change)
+		require.Equal(t, record.Change{Seq: change.Seq, Time: change.Time, Kind: "ports", ID: fmt.Sprint(i), Op: record.Created, Everywhere: true}, change)
 		if i++; i == 20 {
 			break
 		}

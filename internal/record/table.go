@@ -20,8 +20,14 @@ type Spec[T any] struct {
 	// are filtered by seldom, or together with others.
 	Columns   []Column[T]
 	Unindexed []string
+	// Indexes are those over several columns, for lists that are long, sorted and read page by page. Their columns always
+	// have values.
+	Indexes [][]string
 	// Claims are the values that belong to this record alone while it exists. Nil for none.
 	Claims func(*T) []Claim
+	// Host is the column that names the host whose business the record is, by which changes find their readers (see
+	// [Change].Host). Empty where there is none.
+	Host string
 	// Event says how a change of the record is told to the world, see [Store.Events]. Nil, and an Event without a
 	// type, keep it inside.
 	Event func(*T) Event
@@ -70,7 +76,7 @@ func Define[T any](s *Store, kind string, spec Spec[T]) *Table[T] {
 func (t *Table[T]) Kind() string { return t.kind }
 
 func (t *Table[T]) describe() string {
-	return fmt.Sprint(t.kind, t.columns, t.spec.Unindexed)
+	return fmt.Sprint(t.kind, t.columns, t.spec.Unindexed, t.spec.Indexes, t.spec.Host)
 }
 
 func (t *Table[T]) migrate(tx *Tx) error {
@@ -101,10 +107,20 @@ func (t *Table[T]) migrate(tx *Tx) error {
 			return err
 		}
 	}
-	if added {
+	for _, columns := range t.spec.Indexes {
+		if _, err := tx.exec("CREATE INDEX IF NOT EXISTS " + t.name + "_" + strings.Join(columns, "_") + " ON " + t.name + " (" + strings.Join(columns, ", ") + ")"); err != nil {
+			return err
+		}
+	}
+	if added || t.spec.Claims != nil {
 		return t.refill(tx)
 	}
 	return nil
+}
+
+// always says that a column has a value in every record.
+func (t *Table[T]) always(column string) bool {
+	return slices.ContainsFunc(t.spec.Indexes, func(columns []string) bool { return slices.Contains(columns, column) })
 }
 
 func (t *Table[T]) columnType() string {
@@ -124,7 +140,7 @@ func (tx *Tx) columns(table string) ([]string, error) {
 	return rows.Columns()
 }
 
-// refill fills columns that are newer than the records.
+// refill fills columns, and makes claims, that are newer than the records.
 func (t *Table[T]) refill(tx *Tx) error {
 	all, err := t.List(tx, Query{})
 	if err != nil {
@@ -132,6 +148,15 @@ func (t *Table[T]) refill(tx *Tx) error {
 	}
 	for i := range all {
 		if err := t.write(tx, &all[i], *t.spec.Revision(&all[i])); err != nil {
+			return err
+		}
+		if t.spec.Claims == nil {
+			continue
+		}
+		if err := t.release(tx, t.spec.Key(&all[i])); err != nil {
+			return err
+		}
+		if err := t.claim(tx, &all[i]); err != nil {
 			return err
 		}
 	}
@@ -170,11 +195,15 @@ func (t *Table[T]) Insert(tx *Tx, r *T) error {
 	if err := t.claim(tx, r); err != nil {
 		return err
 	}
-	return tx.change(t.kind, t.spec.Key(r), Created, t.event(r))
+	return tx.change(t.kind, t.spec.Key(r), Created, t.event(r), t.host(r))
 }
 
 // Update replaces the record, which must be at the revision that it was read at: else [ErrStale].
 func (t *Table[T]) Update(tx *Tx, r *T) error {
+	host := t.host(r)
+	if err := t.left(tx, t.spec.Key(r), host); err != nil {
+		return err
+	}
 	if err := t.replace(tx, r); err != nil {
 		return err
 	}
@@ -186,7 +215,7 @@ func (t *Table[T]) Update(tx *Tx, r *T) error {
 			return err
 		}
 	}
-	return tx.change(t.kind, t.spec.Key(r), Updated, t.event(r))
+	return tx.change(t.kind, t.spec.Key(r), Updated, t.event(r), host)
 }
 
 // replace writes the next revision of the record.
@@ -251,7 +280,7 @@ func (t *Table[T]) Touch(tx *Tx, id string, fn func(*T) error) (*T, error) {
 
 // Delete removes the record and frees its claims; fault.ErrNotFound if there is none.
 func (t *Table[T]) Delete(tx *Tx, id string) error {
-	last, err := t.take(tx, id)
+	last, host, err := t.take(tx, id)
 	if err != nil {
 		return err
 	}
@@ -263,34 +292,42 @@ func (t *Table[T]) Delete(tx *Tx, id string) error {
 	if last.Gone {
 		last = Event{} // it was told before
 	}
-	return tx.change(t.kind, id, Deleted, last)
+	return tx.change(t.kind, id, Deleted, last, host)
 }
 
-// take removes the record and says what its last event is.
-func (t *Table[T]) take(tx *Tx, id string) (Event, error) {
+// take removes the record and says what its last event is, and whose it was.
+func (t *Table[T]) take(tx *Tx, id string) (Event, any, error) {
 	rows, err := tx.query("DELETE FROM "+t.name+" WHERE id = ? RETURNING doc", id)
 	if err != nil {
-		return Event{}, translate(err)
+		return Event{}, nil, translate(err)
 	}
 	defer func() { _ = rows.Close() }()
 	if !rows.Next() {
 		if err := rows.Err(); err != nil {
-			return Event{}, err
+			return Event{}, nil, err
 		}
-		return Event{}, fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
+		return Event{}, nil, fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
 	}
 	var doc []byte
 	if err := rows.Scan(&doc); err != nil {
-		return Event{}, err
+		return Event{}, nil, err
 	}
 	var last T
-	if t.spec.Event != nil {
+	if t.spec.Event != nil || t.spec.Host != "" {
 		if err := json.Unmarshal(doc, &last); err != nil {
-			return Event{}, fmt.Errorf("%s in the database: %w", t.kind, err)
+			return Event{}, nil, fmt.Errorf("%s in the database: %w", t.kind, err)
 		}
 	}
 	// The statement is done when its rows have been read.
-	return t.event(&last), errors.Join(rows.Close(), rows.Err())
+	return t.event(&last), t.host(&last), errors.Join(rows.Close(), rows.Err())
+}
+
+// host is the value of the column that names the record's host; nil where there is none.
+func (t *Table[T]) host(r *T) any {
+	if t.spec.Host == "" {
+		return nil
+	}
+	return t.spec.Columns[slices.Index(t.columns, t.spec.Host)].Value(r)
 }
 
 func (t *Table[T]) event(r *T) Event {

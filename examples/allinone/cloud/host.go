@@ -62,13 +62,32 @@ func (c *Cloud) AddHost(ctx context.Context, h Host) (*Agents, error) {
 		return nil, err
 	}
 	ctx, a.stop = context.WithCancel(c.ctx)
-	a.running.Go(func() error { return ended(ctx, a.network.Run(ctx)) })
-	a.running.Go(func() error { return ended(ctx, a.compute.Run(ctx)) })
+	a.run(ctx, a.network.Run)
+	a.run(ctx, a.compute.Run)
 	if a.lbaas != nil {
-		a.running.Go(func() error { a.lbaas.Run(ctx); return nil })
+		a.run(ctx, func(ctx context.Context) error { a.lbaas.Run(ctx); return nil })
 	}
 	c.running.Go(a.running.Wait)
+	if err := a.started(ctx); err != nil {
+		return nil, errors.Join(err, a.Stop())
+	}
 	return a, nil
+}
+
+// run has an agent work until ctx ends. When it fails, the others of the host end too.
+func (a *Agents) run(ctx context.Context, agent func(context.Context) error) {
+	a.running.Go(func() error {
+		defer a.stop()
+		return ended(ctx, agent(ctx))
+	})
+}
+
+func (a *Agents) started(ctx context.Context) error {
+	err := errors.Join(a.network.Started(ctx), a.compute.Started(ctx))
+	if a.lbaas != nil {
+		err = errors.Join(err, a.lbaas.Started(ctx))
+	}
+	return err
 }
 
 func (c *Cloud) agents(h Host) (*Agents, error) {
@@ -117,6 +136,16 @@ func (a *Agents) Settle(ctx context.Context) error {
 	}
 	for _, one := range settle {
 		if err := one(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Settle returns when every host is as it was wanted when it was called, or with ctx's error.
+func (c *Cloud) Settle(ctx context.Context) error {
+	for _, settle := range []func(context.Context) error{c.Compute.Settle, c.Network.Settle, c.LBaaS.Settle} {
+		if err := settle(ctx); err != nil {
 			return err
 		}
 	}

@@ -190,16 +190,6 @@ func (c *Cloud) settling(next http.Handler) http.Handler {
 	})
 }
 
-// Settle returns when every host is as it was wanted when it was called, or with ctx's error.
-func (c *Cloud) Settle(ctx context.Context) error {
-	for _, h := range c.Hosts() {
-		if err := h.settle(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Stop ends the cloud and forgets everything.
 func (c *Cloud) Stop() error { return errors.Join(c.Cloud.Stop(), c.db.Close()) }
 
