@@ -1,8 +1,9 @@
 # make up    a cloud in the background, with two servers behind a balancer; make down ends it
 # make test  everything; needs root
+# make package  the program, a Debian package and a container image, in build/package
 SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
-.PHONY: up down build guest test bench lint generate
+.PHONY: up down build guest package test bench lint generate
 
 # LAB=0 runs the cloud in the machine's own network namespace; otherwise it lives in one that has no way out.
 LAB ?= 1
@@ -25,6 +26,11 @@ guest:
 	@scripts/install up
 	@examples/allinone/guest/build --disk build/guest
 
+package:
+	@scripts/install package
+	@echo "packaging into build/package"
+	@packaging/build build/package
+
 test: export KINTOUN_REQUIRE ?= all
 test:
 	@scripts/install up test
@@ -41,6 +47,6 @@ bench:
 lint:
 	golangci-lint run
 
-# What is written by programs: the tables of what of the APIs is served.
+# What is written by programs: the tables of what of the APIs is served, and of settings.
 generate:
 	go generate ./...

@@ -1,13 +1,45 @@
-// Package compute runs servers on hosts: flavors, keypairs, server groups, hosts, quotas, and servers from their
-// specification to their end.
+// Package compute runs servers on hosts: flavors, keypairs, server groups, aggregates, hosts, quotas, and servers from
+// their specification to their end, with the meaning that OpenStack's Compute API gives them.
 //
-// A [Service] validates, schedules and records what is wanted in a *sql.DB, and returns; an [Agent] on each host
-// follows the records, makes the host match through a driver.Servers (package compute/driver), and reports what it
-// observes. From others the package needs [Images] and [Networks] (where the service runs) and [ImageFiles] and
-// [Plugger] (where an agent runs); small interfaces, to be filled by adapters.
+// A [Service] validates, schedules and records what is wanted, and returns; an [Agent] on each host follows the
+// records, makes the host match through a [driver.Servers], and reports what it observes:
 //
-// Errors are of the kinds below, wrapped with what and which, in the words that OpenStack's compute API uses.
-// All methods are safe for concurrent use; several services may share one database.
+//	service, err := compute.New(ctx, db, images, networks, nil)
+//	agent := compute.NewAgent(service, "host1", memcompute.New(memcompute.NewHost(), nil), networks, images, &compute.AgentOptions{
+//		Resources: compute.Resources{VCPUs: 2, MemoryMiB: 4096, DiskGiB: 50},
+//	})
+//	go func() { stopped <- agent.Run(ctx) }()
+//	servers, err := service.CreateServers(ctx, demo, compute.ServerSpec{Name: "vm1", FlavorID: "1", ImageID: imageID})
+//	server, err := service.Await(ctx, demo, servers[0].ID, func(v *compute.Server) bool { return v.VMState != compute.Building })
+//
+// A whole program without a real host is the package's example; with one, examples/allinone.
+//
+// # What it needs
+//
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "compute_" it makes and migrates;
+// [Images] and [Networks] where the service runs, [ImageFiles] and [Plugger] where an agent runs: small interfaces, to
+// be filled by adapters. Of the host it needs nothing itself; what drivers need, package qemu's Probe says.
+//
+// # What it does not do
+//
+// It asks nobody who the caller is: a [Scope] is believed. It does not resize or migrate servers, and knows no volumes
+// and no devices but NICs; ports are attached when a server is made. It touches no host: where no agent is alive, a
+// server becomes ERROR, "No valid host was found".
+//
+// # Errors
+//
+// Every error wraps one of the kinds below, found with errors.Is, with what and which in the words of OpenStack's
+// compute API. Bad input is refused before anything is written. What goes wrong on a host is no error of a call: the
+// server's state becomes ERROR, and its [Fault] says why.
+//
+// # Concurrency
+//
+// All methods are safe for concurrent use. Several services and agents, in one process or many, may share one database.
+//
+// # When the process ends
+//
+// Servers go on. What was wanted is in the database, and an agent that starts again adopts what runs and ends what
+// should not. A creation that was cut short is finished or cleaned up by the next agent.
 package compute
 
 import (

@@ -21,6 +21,7 @@ func Example() {
 	// Stand-ins for what an embedder's program adapts: its images and networks.
 	images, networks := computetest.NewImages(), computetest.NewNetworks()
 	networks.Add("private", "demo")
+	imageID := computetest.ImageID
 
 	service, err := compute.New(ctx, db, images, networks, nil)
 	if err != nil {
@@ -35,7 +36,7 @@ func Example() {
 	fmt.Println(agent.Settle(ctx), service.EnsureFlavors(ctx, compute.DefaultFlavors()...))
 
 	demo := compute.Scope{ProjectID: "demo", UserID: "alice"}
-	servers, err := service.CreateServers(ctx, demo, compute.ServerSpec{Name: "vm1", FlavorID: "1", ImageID: computetest.ImageID})
+	servers, err := service.CreateServers(ctx, demo, compute.ServerSpec{Name: "vm1", FlavorID: "1", ImageID: imageID})
 	if err != nil {
 		fmt.Println(err)
 		return

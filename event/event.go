@@ -3,35 +3,38 @@
 //
 // Every domain's Service is a [Source]: it counts its own changes from 1 upwards and yields the events after any of
 // them, first those that it has recorded, then each as it happens. [Sources] puts several domains' events into one
-// sequence, and a [Position] says how far each domain was read, so that a reader can go on where it stopped, in
-// another process too. [Filter] picks events out.
+// sequence, and a [Position] says how far each domain was read, so that a reader can go on where it stopped, in another
+// process too. [Filter] picks events out.
 //
 //	cloud := event.Sources{"compute": servers, "network": networks}
-//	position, err := cloud.Last(ctx)
+//	position := event.Position{"network": 0} // from the beginning; cloud.Last says where the end is
 //	for e, err := range cloud.Watch(ctx, position) {
-//		if err != nil { … }
 //		position.Advance(e)
 //		fmt.Println(e.Type, e.ID, e.Action, e.Status)
 //	}
 //
 // # What is promised
 //
-// Events are written in the same database transaction as the change that they tell of: there is one if and only if
-// the change was made, whichever process made it. A domain's events come in the order of its changes; events of
-// different domains have no order among each other. An event tells that something changed, and names it; whoever
-// wants to know what it is like now asks the domain's API. An event may tell of a change that can not be seen there,
-// and a resource's last event may come twice.
+// Events are written in the same database transaction as the change that they tell of: there is one if and only if the
+// change was made, whichever process made it. A domain's events come in the order of its changes; events of different
+// domains have no order among each other. An event tells that something changed, and names it; whoever wants to know
+// what it is like now asks the domain's API. An event may tell of a change that can not be seen there, and a resource's
+// last event may come twice.
 //
-// A domain keeps its last 10,000 changes. Whoever comes back later than that gets a [*CompactedError], which says
-// where to go on: look at everything once, then watch from there.
+// A domain keeps its last 10,000 changes. Whoever comes back later than that gets a [*CompactedError], which says where
+// to go on: look at everything once, then watch from there.
 //
 // # What it is not
 //
 // It is no audit log (it does not say who changed what, and it forgets) and no queue (readers keep their own
 // positions). Packages event/sse and event/webhook carry events over HTTP.
 //
-// This package needs nothing but the standard library. Values are plain; a Sources map may be used by several
-// goroutines that do not change it.
+// # What it needs, errors, concurrency
+//
+// This package needs nothing but the standard library. Errors of a Watch are the Source's, a [*CompactedError] found
+// with errors.As, or the context's; a Watch ends with its first. Values are plain; a Sources map may be used
+// concurrently by goroutines that do not change it. A process that is killed goes on from the last Position that it
+// kept.
 package event
 
 import (

@@ -8,18 +8,16 @@ import (
 	"github.com/kintoun/kintoun/event/internal/memfeed"
 )
 
-// services stands for the Services of a cloud.
-func services() event.Sources {
-	compute, network := &memfeed.Feed{Domain: "compute"}, &memfeed.Feed{Domain: "network"}
-	network.Add(event.Event{Type: "port", ID: "port-1", Action: event.Created, ProjectID: "red", Status: "DOWN"})
-	network.Add(event.Event{Type: "port", ID: "port-1", Action: event.Updated, ProjectID: "red", Status: "ACTIVE"})
-	return event.Sources{"compute": compute, "network": network}
-}
+func Example() {
+	// In place of the Services of a cloud.
+	servers, networks := &memfeed.Feed{Domain: "compute"}, &memfeed.Feed{Domain: "network"}
+	networks.Add(event.Event{Type: "port", ID: "port-1", Action: event.Created, ProjectID: "red", Status: "DOWN"})
+	networks.Add(event.Event{Type: "port", ID: "port-1", Action: event.Updated, ProjectID: "red", Status: "ACTIVE"})
 
-func ExampleSources_Watch() {
-	cloud := services() // event.Sources{"compute": servers, "network": networks}
-	position := event.Position{"network": 0}
-	for e, err := range cloud.Watch(context.Background(), position) {
+	ctx := context.Background()
+	cloud := event.Sources{"compute": servers, "network": networks}
+	position := event.Position{"network": 0} // from the beginning; cloud.Last says where the end is
+	for e, err := range cloud.Watch(ctx, position) {
 		if err != nil {
 			fmt.Println(err)
 			return

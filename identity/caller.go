@@ -38,6 +38,7 @@ func (c *Caller) IsAdmin() bool { return c.HasRole(RoleAdmin) }
 // Authenticator turns a token into the caller that it speaks for. An unknown, expired or revoked token is
 // [ErrUnauthorized]. [Service] is one; a test may bring its own.
 type Authenticator interface {
+	// Validate returns whom the token speaks for, now; the Caller is shared and must not be changed.
 	Validate(ctx context.Context, token string) (*Caller, error)
 }
 

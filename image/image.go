@@ -1,11 +1,39 @@
-// Package image keeps what servers boot from: images, their contents and who may see them.
+// Package image keeps what servers boot from: images, their contents and who may see them, with the names and states of
+// OpenStack's Image API v2.
 //
-// A [Service] needs a *sql.DB for the images' records and a [driver.Store] for their contents. Contents stream: an
-// upload is checked (see package image/format), measured and stored in one pass and in constant memory, and an upload
-// that fails or is cut leaves the image as it was before. Sizes are in bytes, MinDisk in GiB, MinRAM in MiB.
+//	images, err := image.New(ctx, db, memstore.New(nil), nil)
+//	img, _ := images.Create(ctx, scope, image.Spec{Name: "disk", DiskFormat: "raw", ContainerFormat: "bare"}, nil)
+//	img, _ = images.Upload(ctx, scope, img.ID, strings.NewReader("a disk"), -1)
 //
-// All methods are safe for concurrent use; several Services may share one database and store. Errors wrap this
-// package's kinds with what and which. Names and states follow OpenStack's Image API v2.
+// Contents stream: an upload is checked (see package image/format), measured and stored in one pass and in constant
+// memory, and one that fails or is cut leaves the image as it was before. Sizes are in bytes, MinDisk in GiB, MinRAM in
+// MiB.
+//
+// # What it needs
+//
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "image_" it makes and migrates,
+// and a [driver.Store] for the contents, such as package filestore. Of the host it needs nothing itself.
+//
+// # What it does not do
+//
+// It asks nobody who the caller is: a [Scope] is believed. It converts no formats, fetches nothing from URLs, and opens
+// no image with any tool: the check reads headers only.
+//
+// # Errors
+//
+// Errors wrap this package's kinds with what and which: a content that is refused is [ErrFormat], an image without one
+// [ErrNoData], more than a limit [ErrTooLarge]. Errors of an upload's reader and of the store come through, found with
+// errors.Is.
+//
+// # Concurrency
+//
+// All methods are safe for concurrent use; several Services may share one database and store. Two uploads to one image:
+// one wins, the other is [ErrConflict].
+//
+// # When the process ends
+//
+// An upload that was cut by a kill is undone by the next [New] with the same [Options.Host]: the image is queued again,
+// and what the store kept of it is removed.
 package image
 
 import (

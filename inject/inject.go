@@ -1,15 +1,23 @@
 // Package inject makes things fail on purpose, so that a program can be tested against a cloud that has a bad day.
 //
+//	faults := inject.New(1,
+//		inject.Fault{Step: "server apply", Resource: "db", After: 1, Times: 1, Err: errors.New("no memory left")},
+//		inject.Fault{Step: "server *", Host: "host2", Delay: time.Second},
+//	)
+//
 // What goes wrong is data. A [Fault] names a step ("server apply", "POST /v2.1/servers"), perhaps one resource and one
 // host, says when it strikes (always, once, every third time, one time in ten) and what happens then (the step is slow,
-// hangs, fails, or the client's connection breaks). Faults are put into a [Set]; the in-memory drivers (compute/memcompute,
-// network/memnet, lbaas/memlb, image/memstore) and the HTTP APIs (by inject/injecthttp) ask the set before each step.
+// hangs, fails, or the client's connection breaks). Faults are put into a [Set]; the in-memory drivers
+// (compute/memcompute, network/memnet, lbaas/memlb, image/memstore) and the HTTP APIs (by inject/injecthttp) ask the
+// set before each step.
 //
 // A run can be repeated: which of its meetings a fault with a probability strikes follows from the set's seed and from
 // the name of what it meets, not from the clock or from which goroutine came first. [Set.Strikes] tells what struck.
 //
-// The package needs nothing from the host and imports only the standard library. Everything is safe for concurrent use.
-// Delays and hanging follow the clock of testing/synctest inside its bubbles.
+// The package needs nothing from the host and imports only the standard library. It does not reach into real drivers,
+// which fail by themselves. An error that strikes is the fault's own, or [ErrInjected]. Everything is safe for
+// concurrent use. Delays and hanging follow the clock of testing/synctest inside its bubbles. Nothing of it outlives
+// the process.
 package inject
 
 import (

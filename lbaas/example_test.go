@@ -35,18 +35,18 @@ func Example() {
 	stopped := make(chan struct{})
 	go func() { agent.Run(ctx); close(stopped) }()
 
-	pool, err := service.CreatePool(ctx, demo, lbaas.PoolSpec{SubnetID: subnet, Protocol: "HTTP", Method: "ROUND_ROBIN", AdminStateUp: true})
+	pool, err := service.CreatePool(ctx, demo, lbaas.PoolSpec{SubnetID: subnet, Protocol: "HTTP", Method: "ROUND_ROBIN"})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	for _, server := range []string{"172.24.17.2", "172.24.17.3"} {
-		if _, err := service.CreateMember(ctx, demo, lbaas.MemberSpec{PoolID: pool.ID, Address: netip.MustParseAddr(server), Port: 80, Weight: 1, AdminStateUp: true}); err != nil {
+		if _, err := service.CreateMember(ctx, demo, lbaas.MemberSpec{PoolID: pool.ID, Address: netip.MustParseAddr(server), Port: 80, Weight: 1}); err != nil {
 			fmt.Println(err)
 			return
 		}
 	}
-	vip, err := service.CreateVIP(ctx, demo, lbaas.VIPSpec{PoolID: pool.ID, SubnetID: subnet, Protocol: "HTTP", ProtocolPort: 80, ConnectionLimit: -1, AdminStateUp: true})
+	vip, err := service.CreateVIP(ctx, demo, lbaas.VIPSpec{PoolID: pool.ID, SubnetID: subnet, Protocol: "HTTP", ProtocolPort: 80, ConnectionLimit: -1})
 	if err != nil {
 		fmt.Println(err)
 		return

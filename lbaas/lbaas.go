@@ -1,15 +1,43 @@
-// Package lbaas is load balancing as a service: pools of members, health monitors, and virtual addresses that
-// clients connect to, with the meaning that OpenStack's LBaaS v1 gives them.
+// Package lbaas is load balancing as a service: pools of members, health monitors, and virtual addresses that clients
+// connect to, with the meaning that OpenStack's LBaaS v1 gives them.
 //
-// A [Service] keeps what projects want in a *sql.DB and touches no host. An [Agent] on each host that runs
-// balancers makes it so with a driver, and reports what it sees: a resource is PENDING_CREATE until a balancer
-// really has it, a member is INACTIVE while its monitors say so, and ERROR comes with a reason. What the service
-// needs of networks it asks of [Ports], which whoever puts a cloud together provides.
+// A [Service] keeps what projects want and touches no host. An [Agent] on each host that runs balancers makes it so
+// with a driver, and reports what it sees: a resource is PENDING_CREATE until a balancer really has it, a member is
+// INACTIVE while its monitors say so, and ERROR comes with a reason.
 //
-// A whole program: examples/controlplane, a control plane of one's own with this package and network alone.
+//	service, err := lbaas.New(ctx, db, ports, nil)
+//	agent := lbaas.NewAgent(service, "one", balancers, nil)
+//	go func() { agent.Run(ctx); close(stopped) }()
+//	pool, err := service.CreatePool(ctx, demo, lbaas.PoolSpec{SubnetID: subnet, Protocol: "HTTP", Method: "ROUND_ROBIN"})
+//	vip, err := service.CreateVIP(ctx, demo, lbaas.VIPSpec{PoolID: pool.ID, SubnetID: subnet, Protocol: "HTTP", ProtocolPort: 80, ConnectionLimit: -1})
 //
-// Both need nothing of the host themselves. Errors are of the kinds below; those with a name of their own in
-// OpenStack's API are of type [*Error]. A Service and an Agent are safe for concurrent use.
+// What a specification leaves out has the API's default: AdminStateUp, a pointer, is true when nil. A whole program:
+// examples/controlplane, a control plane of one's own with this package and network alone.
+//
+// # What it needs
+//
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "lbaas_" it makes and migrates,
+// and [Ports], which is what the service needs of networks and whoever puts a cloud together provides. Of the host it
+// needs nothing itself; what balancers need, package haproxy's Probe says.
+//
+// # What it does not do
+//
+// It asks nobody who the caller is: a [Scope] is believed. A pool has one virtual address with one port (LBaaS v1 has
+// no listeners); TLS passes through and is not ended; there are no rules by path or header.
+//
+// # Errors
+//
+// Errors are of the kinds below, found with errors.Is; those with a name of their own in OpenStack's API are of type
+// [*Error]. What goes wrong on a host is no error of a call, but the resource's status.
+//
+// # Concurrency
+//
+// A Service and an Agent are safe for concurrent use. Several services and agents may share one database; a pool is one
+// agent's.
+//
+// # When the process ends
+//
+// Balancers go on. What was wanted is in the database, and an agent that starts again adopts what runs.
 package lbaas
 
 import (

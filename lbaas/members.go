@@ -16,12 +16,13 @@ var memberFields = map[string]fieldKind{
 // MemberSpec is a wish for a member.
 type MemberSpec struct {
 	// ProjectID is the caller's when empty; only an administrator may wish for another.
-	ProjectID    string
-	PoolID       string
-	Address      netip.Addr
-	Port         int
-	Weight       int
-	AdminStateUp bool
+	ProjectID string
+	PoolID    string
+	Address   netip.Addr
+	Port      int
+	Weight    int
+	// AdminStateUp is true when nil, as in the API.
+	AdminStateUp *bool
 }
 
 // MemberChange changes what is not nil.
@@ -42,7 +43,7 @@ func (s *Service) CreateMember(ctx context.Context, scope Scope, spec MemberSpec
 	}
 	member := Member{
 		ID: newID(), ProjectID: project, PoolID: spec.PoolID, Address: spec.Address.Unmap(), Port: uint16(spec.Port),
-		Weight: spec.Weight, AdminStateUp: spec.AdminStateUp, Status: PendingCreate,
+		Weight: spec.Weight, AdminStateUp: up(spec.AdminStateUp), Status: PendingCreate,
 	}
 	if err := checkMember(&member); err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ type HealthMonitorSpec struct {
 	MaxRetries     int
 	// HTTPMethod, URLPath and ExpectedCodes are GET, / and 200 when empty.
 	HTTPMethod, URLPath, ExpectedCodes string
-	AdminStateUp                       bool
+	// AdminStateUp is true when nil, as in the API.
+	AdminStateUp *bool
 }
 
 // HealthMonitorChange changes what is not nil.
@@ -44,7 +45,7 @@ func (s *Service) CreateHealthMonitor(ctx context.Context, scope Scope, spec Hea
 	monitor := HealthMonitor{
 		ID: newID(), ProjectID: project, Type: spec.Type, Delay: spec.Delay, Timeout: spec.Timeout, MaxRetries: spec.MaxRetries,
 		HTTPMethod: orDefault(spec.HTTPMethod, "GET"), URLPath: orDefault(spec.URLPath, "/"), ExpectedCodes: orDefault(spec.ExpectedCodes, "200"),
-		AdminStateUp: spec.AdminStateUp, Status: PendingCreate,
+		AdminStateUp: up(spec.AdminStateUp), Status: PendingCreate,
 	}
 	if err := checkMonitor(&monitor); err != nil {
 		return nil, err

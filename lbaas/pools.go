@@ -25,8 +25,9 @@ type PoolSpec struct {
 	Protocol          Protocol
 	Method            Method
 	// Provider is [Provider] when empty.
-	Provider     string
-	AdminStateUp bool
+	Provider string
+	// AdminStateUp is true when nil, as in the API.
+	AdminStateUp *bool
 	MonitorIDs   []string
 }
 
@@ -49,7 +50,7 @@ func (s *Service) CreatePool(ctx context.Context, scope Scope, spec PoolSpec) (*
 	}
 	pool := Pool{
 		ID: newID(), ProjectID: project, Name: spec.Name, Description: spec.Description, SubnetID: spec.SubnetID,
-		Protocol: spec.Protocol, Method: spec.Method, Provider: spec.Provider, AdminStateUp: spec.AdminStateUp, Status: PendingCreate,
+		Protocol: spec.Protocol, Method: spec.Method, Provider: spec.Provider, AdminStateUp: up(spec.AdminStateUp), Status: PendingCreate,
 	}
 	err = errors.Join(checkTexts(pool.Name, pool.Description), checkProtocol(pool.Protocol), checkMethod(pool.Method))
 	if err != nil {

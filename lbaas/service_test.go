@@ -59,7 +59,7 @@ func (c *cloud) run(t testing.TB, host string, d driver.Balancers) (stop func())
 
 func (c *cloud) pool(t testing.TB) *lbaas.Pool {
 	pool, err := c.service.CreatePool(context.Background(), red, lbaas.PoolSpec{
-		SubnetID: c.subnet, Protocol: driver.HTTP, Method: driver.RoundRobin, AdminStateUp: true,
+		SubnetID: c.subnet, Protocol: driver.HTTP, Method: driver.RoundRobin,
 	})
 	require.NoError(t, err)
 	return pool
@@ -67,7 +67,7 @@ func (c *cloud) pool(t testing.TB) *lbaas.Pool {
 
 func (c *cloud) member(t testing.TB, poolID, address string) *lbaas.Member {
 	member, err := c.service.CreateMember(context.Background(), red, lbaas.MemberSpec{
-		PoolID: poolID, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true,
+		PoolID: poolID, Address: netip.MustParseAddr(address), Port: 80, Weight: 1,
 	})
 	require.NoError(t, err)
 	return member
@@ -80,7 +80,7 @@ func (c *cloud) vip(t testing.TB, poolID string) *lbaas.VIP {
 }
 
 func vipSpec(c *cloud, poolID string) lbaas.VIPSpec {
-	return lbaas.VIPSpec{PoolID: poolID, SubnetID: c.subnet, Protocol: driver.HTTP, ProtocolPort: 80, ConnectionLimit: -1, AdminStateUp: true}
+	return lbaas.VIPSpec{PoolID: poolID, SubnetID: c.subnet, Protocol: driver.HTTP, ProtocolPort: 80, ConnectionLimit: -1}
 }
 
 func (c *cloud) await(t testing.TB, vipID string, status lbaas.Status) *lbaas.VIP {

@@ -128,3 +128,6 @@ func checkVIP(v *VIP) error {
 	}
 	return checkPersistence(v)
 }
+
+// up is what a specification wishes for that may leave it out.
+func up(wished *bool) bool { return wished == nil || *wished }

@@ -28,7 +28,8 @@ type VIPSpec struct {
 	Persistence  *Persistence
 	// ConnectionLimit is -1 for none.
 	ConnectionLimit int
-	AdminStateUp    bool
+	// AdminStateUp is true when nil, as in the API.
+	AdminStateUp *bool
 }
 
 // VIPChange changes what is not nil.
@@ -53,7 +54,7 @@ func (s *Service) CreateVIP(ctx context.Context, scope Scope, spec VIPSpec) (*VI
 	vip := VIP{
 		ID: newID(), ProjectID: project, Name: spec.Name, Description: spec.Description, SubnetID: spec.SubnetID,
 		ProtocolPort: uint16(spec.ProtocolPort), Protocol: spec.Protocol, PoolID: spec.PoolID, Persistence: spec.Persistence,
-		ConnectionLimit: spec.ConnectionLimit, AdminStateUp: spec.AdminStateUp, Status: PendingCreate,
+		ConnectionLimit: spec.ConnectionLimit, AdminStateUp: up(spec.AdminStateUp), Status: PendingCreate,
 	}
 	if err := checkVIP(&vip); err != nil {
 		return nil, err

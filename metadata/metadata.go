@@ -1,15 +1,36 @@
 // Package metadata answers what a server asks about itself at http://169.254.169.254: the tree of Amazon's EC2
-// (/2009-04-04/meta-data/…, /latest/…) and OpenStack's documents (/openstack/latest/meta_data.json, …), as OpenStack
-// Compute's metadata service does (its administrator guide, "Metadata service").
+// (/2009-04-04/meta-data/…, /latest/…) and OpenStack's documents (/openstack/latest/meta_data.json, …), as cloud-init
+// and its like read them. Source: OpenStack Compute's administrator guide, "Metadata service".
 //
-// A server is told from others by the network that it asks from and its address there, because two projects may
-// use the same addresses. Package [github.com/kintoun/kintoun/metadata/proxy] listens inside the networks' and routers'
-// namespaces, finds out both and passes the request on, signed with a secret that it shares with the [Service]. What the
-// service knows of servers it asks of a [Source].
+//	service, err := metadata.New(source, secret, nil)
+//	metadata.Sign(request.Header, secret, caller)
+//	service.ServeHTTP(answer, request)
 //
-// A whole program: examples/metadata, a metadata service for somebody's own manager of virtual machines.
+// A server is told from others by the network that it asks from and its address there, because two projects may use the
+// same addresses. Package metadata/proxy listens inside the networks' and routers' namespaces, finds out both and
+// passes the request on, signed ([Sign]) with a secret that it shares with the [Service]. What the service knows of
+// servers it asks of a [Source]. A whole program: examples/metadata, a metadata service for somebody's own manager of
+// virtual machines.
 //
-// The package needs nothing of the host. A [Service] is safe for concurrent use.
+// # What it needs
+//
+// A Source, and a secret of at least [SecretLength] bytes. It needs nothing of the host.
+//
+// # What it does not do
+//
+// It does not find out who asks: an unsigned request is refused, a signed one believed. It keeps nothing itself:
+// passwords that servers post go to a Source that is a [Passwords]. It makes no configuration drive.
+//
+// # Errors
+//
+// New refuses what cannot be with [ErrInvalid]. A Source says [ErrNotFound] for a server that it does not know, which
+// is a 404; [ErrUnavailable] and other errors are a 503 or 500, which cloud-init asks again. [ErrConflict] is a
+// password that is there already.
+//
+// # Concurrency
+//
+// A Service is safe for concurrent use, and asks its Source from many goroutines. It keeps no state that a kill could
+// lose.
 package metadata
 
 import (

@@ -1,16 +1,46 @@
 // Package network is layer 2 and 3 for a cloud's servers: networks, subnets, ports, routers, floating IPs, security
-// groups, quotas, and the agents that make hosts match them.
+// groups, quotas, and the agents that make hosts match them, with the meaning that OpenStack's Networking API v2.0
+// gives them.
 //
-// A [Service] records what is wanted in a *sql.DB; it never touches a host. An [Agent], one per host, follows the
-// database and calls the host's drivers (see network/driver), then reports what it observed. Several services and
-// agents may share one database: whatever must be unique (an address in a subnet, a MAC in a network, a segment) is
-// unique by a constraint there.
+// A [Service] records what is wanted; it never touches a host. An [Agent], one per host, follows the database and calls
+// the host's drivers (see package network/driver), then reports what it observed:
+//
+//	service, err := network.New(ctx, db, nil)
+//	agent := network.NewAgent(service, "one", network.Drivers{
+//		Fabric: fabric, Routers: memnet.NewRouters(fabric.Ports(), nil), DHCP: memnet.NewDHCPServers(fabric.Ports(), nil),
+//	}, nil)
+//	go func() { done <- agent.Run(ctx) }()
+//	private, err := service.CreateNetwork(ctx, demo, network.NetworkSpec{Name: new("private")})
+//	port, err = service.WaitPort(ctx, port.ID, network.StatusActive)
 //
 // A whole program: examples/controlplane, a control plane of one's own with this package and lbaas alone.
 //
+// # What it needs
+//
+// A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "network_" it makes and migrates.
+// Of the host it needs nothing itself; what drivers need, the Probe of each says.
+//
+// # What it does not do
+//
+// It asks nobody who the caller is: a [Scope] is believed. It keeps IPv6 subnets and their modes, but sends no router
+// advertisements and has no DHCPv6. There are no trunks, no QoS, no VPN, and no VLAN or VXLAN numbers that projects
+// choose. Routers are on one host each, and move when it dies.
+//
+// # Errors
+//
 // Errors are of the kinds below, found with errors.Is; a refusal is an [*Error], which also bears the name that
-// OpenStack's Networking API has for it. Services and agents are safe for concurrent use. Neither needs anything
-// from the host: what the drivers need, they say themselves.
+// OpenStack's Networking API has for it. What goes wrong on a host is no error of a call: the port, router or network
+// stays DOWN or becomes ERROR.
+//
+// # Concurrency
+//
+// Services and agents are safe for concurrent use. Several of them, in one process or many, may share one database:
+// whatever must be unique (an address in a subnet, a MAC in a network, a segment) is unique by a constraint there.
+//
+// # When the process ends
+//
+// Frames, routes and leases go on as the drivers say. What was wanted is in the database, and an agent that starts
+// again adopts what runs and takes away what should not be there.
 package network
 
 import (

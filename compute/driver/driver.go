@@ -1,9 +1,25 @@
-// Package driver is the contract between the compute domain and a host that runs servers.
+// Package driver is the contract between the compute domain and a host that runs servers: one interface, [Servers], and
+// the plain values that it takes.
 //
-// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the
-// server is already gone; List says what exists and in which state, so that a restarted agent re-adopts
-// what runs and finds leftovers. What only some technologies can do is an optional interface, found by
-// type assertion: [Consoles], [Watcher].
+// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the server is
+// already gone; List says what exists and in which state, so that a restarted agent re-adopts what runs and finds
+// leftovers:
+//
+//	servers := memcompute.New(host, nil)
+//	err := servers.Apply(ctx, driver.Server{ID: "f2a4", Name: "vm1", VCPUs: 1, MemoryMiB: 128, Running: true, Boots: 1})
+//	all, _ := servers.List(ctx)
+//
+// What only some technologies can do is an optional interface, found by type assertion: [Consoles], [Watcher]. Package
+// qemu is a driver for real servers, package memcompute one in memory, and package drivertest the suite that both pass.
+//
+// The package needs nothing, of the host or of other modules, and does nothing: it imports the standard library's
+// context.
+//
+// Errors are the driver's own, wrapped with what failed; agents show their text to users and try again. A console of a
+// server that does not exist is fs.ErrNotExist or the driver's ErrNotFound.
+//
+// All methods are safe for concurrent use on different servers; calls for one server are made one after the other. A
+// driver never relies on its own memory: after a kill, a new value over the same host finds everything by List.
 package driver
 
 import "context"
@@ -15,6 +31,7 @@ type Servers interface {
 	Apply(ctx context.Context, want Server) error
 	// Remove ends the server and deletes its disk.
 	Remove(ctx context.Context, id string) error
+	// List says what exists, running or not, and what a killed Apply or Remove may have left.
 	List(ctx context.Context) ([]Observed, error)
 }
 

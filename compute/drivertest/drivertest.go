@@ -1,7 +1,28 @@
 // Package drivertest is the conformance suite for drivers of servers (package compute/driver).
 //
-// A driver's whole test is a [Harness] and a call of [TestServers]. The suite starts real servers, in turn, and
-// leaves none behind. What it waits for it waits for at most a minute, and never by a fixed sleep.
+// A driver's whole test is a [Harness], which is the driver's surroundings, and a call of [TestServers]:
+//
+//	func TestConformance(t *testing.T) {
+//		drivertest.TestServers(t, func(t *testing.T) drivertest.Harness {
+//			host := memcompute.NewHost()
+//			return drivertest.Harness{
+//				Open:     func() driver.Servers { return memcompute.New(host, &memcompute.Options{Delay: time.Millisecond}) },
+//				Server:   server,
+//				Banner:   "login:",
+//				Crash:    func(running driver.Observed) { require.NoError(t, host.Crash(running.ID, "killed")) },
+//				PowerOff: func(running driver.Observed) { require.NoError(t, host.PowerOff(running.ID)) },
+//			}
+//		})
+//	}
+//
+// The suite starts real servers, in turn, and leaves none behind: they come and go, reboot, crash, power themselves
+// off, and are found by a driver that is opened anew. [BootSectorImage] makes a disk of 512 bytes for drivers of PC
+// hardware.
+//
+// It needs testify, and of the host what the driver needs; a driver whose Probe fails should skip the test and say why.
+// It does not measure, does not send packets, and never waits by a fixed sleep: at most a minute for what has to
+// happen. Errors are test failures, with the name of the part; nothing here is safe for concurrent use, the parts run
+// one after the other.
 package drivertest
 
 import (

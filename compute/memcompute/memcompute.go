@@ -1,10 +1,20 @@
 // Package memcompute is a driver of servers that exist only in memory: for tests, for simulation, and for trying out a
 // control plane on a host that cannot run servers.
 //
-// It implements the whole contract of package compute/driver and passes its suite. What goes wrong, and how long things take,
-// is data: see [Options]. Servers do not outlive their [Host]; several drivers can share one, as the values before and
-// after a restart of a program share a real host. Everything is safe for concurrent use. Delays follow the clock
-// of testing/synctest inside its bubbles.
+//	host := memcompute.NewHost()
+//	servers := memcompute.New(host, nil)
+//	err := servers.Apply(ctx, driver.Server{ID: "f2a4", Name: "vm1", VCPUs: 1, MemoryMiB: 128, Running: true, Boots: 1})
+//	_ = host.Crash("f2a4", "out of memory")
+//
+// It implements the whole contract of package compute/driver and passes its suite. What goes wrong, and how long things
+// take, is data: see [Options] and package inject. Delays follow the clock of testing/synctest inside its bubbles.
+//
+// It needs nothing from the host, so it has no Probe. It runs no guest: no code, no disk, no packet; a console has what
+// [Options.Console] prints. Servers do not outlive their [Host]; several drivers can share one, as the values before
+// and after a restart of a program share a real host.
+//
+// Errors are ErrInvalid for bad input, ErrNotFound for a server that is not there, and whatever a fault says.
+// Everything is safe for concurrent use.
 package memcompute
 
 import (

@@ -1,10 +1,33 @@
-// Package nova serves a compute.Service over HTTP as OpenStack's Compute API v2.1 does, with microversions, so that
-// unmodified clients work: the openstack command, novaclient, gophercloud, Tempest.
+// Package nova serves a [compute.Service] over HTTP as OpenStack's Compute API v2.1 does, with its microversions
+// 2.[MinMinor] to 2.[MaxMinor], so that unmodified clients work: the openstack command, novaclient, gophercloud,
+// Tempest.
 //
-// It needs a compute.Service and an identity.Authenticator, and for the deprecated security group calls of old
-// clients perhaps a [SecurityGroups]. Whoever has the role admin may act on every project; everybody else sees only
-// their own. Faults have Nova's bodies ({"itemNotFound": {"code": 404, "message": …}}). The handler is safe for
-// concurrent use and keeps no state.
+//	mux := http.NewServeMux()
+//	mux.Handle("/", nova.Handler(service, tokens{}, &nova.Options{AuthURL: "http://127.0.0.1:5000/v3"}))
+//
+// [Routes] are the operations as data. The API reference is https://docs.openstack.org/api-ref/compute/.
+//
+// # What it needs
+//
+// A compute.Service, an identity.Authenticator that says whose a token is, and for the deprecated security group calls
+// of old clients perhaps a [SecurityGroups]. Of the host it needs nothing.
+//
+// # What it does not do
+//
+// It decides nothing but who may ask: whoever has the role admin may act on every project; everybody else sees only
+// their own, and never learns that another's resource exists. What is not implemented (volumes, migrations, remote
+// consoles) is answered with 501 and its name; docs/api-coverage.md lists every operation. It serves plain HTTP: TLS is
+// its server's business.
+//
+// # Errors
+//
+// Faults have Nova's bodies ({"itemNotFound": {"code": 404, "message": …}}) and statuses; [Options.Before] can add
+// some. A failure of the server's own is 500 without the reason, which goes to [Options.Log].
+//
+// # Concurrency
+//
+// The handler is safe for concurrent use and keeps no state: several may serve one database, and one that is killed
+// loses nothing.
 package nova
 
 import (

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -48,12 +49,8 @@ func (d *Driver) verdict() verdict {
 }
 
 func (d *Driver) chooseAccelerator(ctx context.Context) (string, error) {
-	switch d.o.Accelerator {
-	case acceleratorTCG:
+	if d.o.Accelerator == acceleratorTCG {
 		return acceleratorTCG, nil
-	case acceleratorKVM, acceleratorAny:
-	default:
-		return "", fault.Wrap(ErrInvalid, "qemu: accelerator %q: it is auto, kvm or tcg", d.o.Accelerator)
 	}
 	v, err := d.tryKVM(ctx)
 	switch {
@@ -108,23 +105,27 @@ func probeFirmware() []byte {
 
 // probeKVM runs the probe firmware and says why it failed; an error is one of the probe itself.
 func (d *Driver) probeKVM(ctx context.Context) (string, error) {
-	if _, err := os.Stat(kvmDevice); err != nil {
+	if _, err := os.Stat(kvmDevice); errors.Is(err, os.ErrNotExist) {
 		return "there is no " + kvmDevice, nil
 	}
-	rom := filepath.Join(d.o.Dir, "probe.rom")
-	if err := os.WriteFile(rom, probeFirmware(), 0o644); err != nil {
-		return "", err
-	}
-	defer func() { _ = os.Remove(rom) }()
-	file, err := os.Open(rom)
+	return d.tryGuest(ctx, acceleratorKVM, d.probeCPU(), probeDeadline)
+}
+
+// tryGuest runs the probe firmware, from memory, and says why it failed; an error is one of the probe itself.
+func (d *Driver) tryGuest(ctx context.Context, accelerator, cpu string, deadline time.Duration) (string, error) {
+	fd, err := unix.MemfdCreate("probe.rom", unix.MFD_CLOEXEC)
 	if err != nil {
 		return "", err
 	}
+	file := os.NewFile(uintptr(fd), "probe.rom")
 	defer func() { _ = file.Close() }()
-	trial, cancel := context.WithTimeout(ctx, probeDeadline)
+	if _, err := file.Write(probeFirmware()); err != nil {
+		return "", err
+	}
+	trial, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	cmd := exec.CommandContext(trial, d.o.Binary, "-machine", "q35", "-accel", "kvm", "-cpu", d.probeCPU(), "-m", "16", "-nodefaults", "-no-user-config",
-		"-display", "none", "-bios", devFD(firstFD), "-device", "isa-debug-exit,iobase=0xf4,iosize=1")
+	cmd := exec.CommandContext(trial, d.o.Binary, "-machine", "q35", "-accel", accelerator, "-cpu", cpu, "-m", "16", "-nodefaults", "-no-user-config",
+		"-display", "none", "-bios", devFD(firstFD), "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-sandbox", sandbox)
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.credential}
 	out, err := cmd.CombinedOutput()
@@ -133,13 +134,16 @@ func (d *Driver) probeKVM(ctx context.Context) (string, error) {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case trial.Err() != nil:
-		return "a guest's first instructions did not end in " + probeDeadline.String(), nil
+		return "a guest's first instructions did not end in " + deadline.String(), nil
 	case errors.As(err, &exit) && exit.ExitCode() == probeExit:
 		return "", nil
 	}
 	if text := strings.TrimSpace(string(out)); text != "" {
 		first, _, _ := strings.Cut(text, "\n")
 		return first, nil
+	}
+	if err != nil {
+		return err.Error(), nil
 	}
 	return "the guest ended with " + cmd.ProcessState.String(), nil
 }

@@ -18,7 +18,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, missing := range servers.Probe() {
+	for _, missing := range servers.Advice() {
 		log.Print(missing)
 	}
 	want := driver.Server{

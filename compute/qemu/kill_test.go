@@ -165,7 +165,7 @@ func TestKVMIsTriedOncePerBoot(t *testing.T) {
 	o.Accelerator = "auto"
 	first, err := qemu.New(t.Context(), o)
 	require.NoError(t, err)
-	t.Logf("accelerator %s, missing: %q", first.Accelerator(), first.Probe())
+	t.Logf("accelerator %s, missing: %q", first.Accelerator(), first.Advice())
 	verdict := filepath.Join(o.Dir, "accelerator.json")
 	before, err := os.Stat(verdict)
 	require.NoError(t, err)

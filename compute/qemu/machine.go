@@ -37,7 +37,7 @@ func (m *machine) arguments() []string {
 		"-m", strconv.Itoa(s.MemoryMiB),
 		"-smp", strconv.Itoa(s.VCPUs),
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-sandbox", sandbox,
 		// cloud-init knows OpenStack by these.
 		"-smbios", "type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,version=1,serial=" + s.ID + ",uuid=" + s.ID + ",family=Virtual Machine",
 		"-rtc", "base=utc",
@@ -80,6 +80,9 @@ func (m *machine) kernelArguments() []string {
 	}
 	return args
 }
+
+// sandbox is QEMU's own filter of system calls.
+const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 func devFD(fd int) string { return filepath.Join("/dev/fd", strconv.Itoa(fd)) }
 

@@ -2,20 +2,53 @@
 
 // Package qemu runs servers as QEMU processes, one for each: a driver of package compute/driver.
 //
-// A QEMU outlives the program that started it and is found again by it. It runs unprivileged, under QEMU's own
-// system call filter and, where cgroup v2 can be written, in a cgroup of its own; it opens nothing by path, but is
-// handed its disk, its tap devices and its sockets as open files. Everything about a server lies in one directory,
-// Options.Dir/instances/ID: its disk (a qcow2 layer over the image), its console's log, its record, QEMU's output.
+//	servers, err := qemu.New(ctx, &qemu.Options{Dir: "/var/lib/kintoun/compute"})
+//	want := driver.Server{
+//		ID: "8d1c7c3e-52f5-4a0f-9a4b-3c1f4ad2f1b0", Name: "vm1", VCPUs: 1, MemoryMiB: 512, Running: true, Boots: 1,
+//		Root: driver.Disk{Base: "/var/lib/kintoun/images/debian.qcow2", Format: "qcow2", SizeGiB: 10},
+//	}
+//	if err := servers.Apply(ctx, want); err != nil {
+//		log.Fatal(err)
+//	}
+//	console, err := servers.ConsoleLog(ctx, want.ID, 10)
 //
-// From the host it needs QEMU (Debian: qemu-system-x86, qemu-utils), and root, unless the user may open
-// the tap devices and needs no other account. KVM is used where it really runs guests, which is tried once
-// per boot of the host; QEMU's own emulation (TCG) otherwise.
+// A QEMU runs unprivileged, under QEMU's own system call filter and, where cgroup v2 can be written, in a cgroup of its
+// own; it opens nothing by path, but is handed its disk, its tap devices and its sockets as open files. Everything
+// about a server lies in one directory, Options.Dir/instances/ID: its disk (a qcow2 layer over the image), its
+// console's log, its record, QEMU's output. A whole program: examples/vmrunner, which boots an image and prints what
+// the guest says.
 //
-// A whole program: examples/vmrunner, which boots an image and prints what the guest says.
+// # What it needs
 //
-// A [Driver] is safe for concurrent use; calls for one server are made one after the other. A change of a server's
-// processors, memory, kernel or NICs takes effect when it boots next. Errors are wrapped with the server's
-// identifier; [ErrInvalid], [ErrNotFound] and [ErrUnavailable] are the kinds.
+// QEMU 7.2 or later (Debian: qemu-system-x86, qemu-utils), and root, unless the user may open the tap devices and needs
+// no other account; [Probe] starts a guest for an instant and names what is missing. KVM is used where it really runs
+// guests, which is tried once per boot of the host; QEMU's own emulation (TCG) otherwise. What would make servers
+// faster or safer, [Driver.Advice] says.
+//
+// # What it does not do
+//
+// It makes no tap devices: a [driver.NIC] names one that exists, a fabric's. It does not copy images, and does not look
+// into them: package image/format does, before. It runs x86-64 guests on a BIOS or a kernel; there is no UEFI, no live
+// migration, no resize, no hot plug. A change of a server's processors, memory, kernel or NICs takes effect when it
+// boots next.
+//
+// # Errors
+//
+// Errors are wrapped with the server's identifier; [ErrInvalid] (a value that cannot be), [ErrNotFound] (no such
+// server, no console yet) and [ErrUnavailable] (something is missing, or QEMU ended while it started, with its
+// complaint) are the kinds. What is missing is a [probe.Missing], found with errors.As. A guest's own crash is no
+// error: List says [driver.Crashed] and the reason.
+//
+// # Concurrency
+//
+// A [Driver] is safe for concurrent use; calls for one server are made one after the other. Only one process at a time
+// should have a directory. It holds a goroutine for each QEMU that it started, and Watch one for each that runs.
+//
+// # When the process ends
+//
+// Servers go on: a QEMU is no child that ends with its starter. A new Driver over the same directory finds it by its
+// pid and start time, or by a mark in its environment if the starter was killed in between; what a killed Apply left
+// half made is completed or removed.
 package qemu
 
 import (
@@ -24,7 +57,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -99,7 +131,7 @@ const maxRunDir = 60
 // time since the host's boot, may take some seconds.
 func New(ctx context.Context, o *Options) (*Driver, error) {
 	d := &Driver{o: *o, locks: map[string]*sync.Mutex{}, watchers: map[chan<- started]struct{}{}}
-	if err := d.setDefaults(); err != nil {
+	if err := errors.Join(d.setDefaults(), d.findBinary(), d.findImageBinary()); err != nil {
 		return nil, err
 	}
 	var err error
@@ -136,19 +168,17 @@ func (d *Driver) setDefaults() error {
 	if len(o.RunDir) > maxRunDir {
 		return fault.Wrap(ErrInvalid, "qemu: the run directory %s is longer than %d bytes, too long for sockets: choose another", o.RunDir, maxRunDir)
 	}
-	setDefault(&o.Accelerator, "auto")
+	setDefault(&o.Accelerator, acceleratorAny)
+	switch o.Accelerator {
+	case acceleratorAny, acceleratorKVM, acceleratorTCG:
+	default:
+		return fault.Wrap(ErrInvalid, "qemu: accelerator %q: it is auto, kvm or tcg", o.Accelerator)
+	}
 	setDefault(&o.Binary, "qemu-system-x86_64")
 	setDefault(&o.ImageBinary, "qemu-img")
 	setDefault(&o.Grace, 60*time.Second)
 	setDefault(&o.HotPlugPorts, 4)
 	setDefault(&o.ConsoleBytes, 1<<20)
-	for path, debian := range map[*string]string{&o.Binary: "qemu-system-x86", &o.ImageBinary: "qemu-utils"} {
-		found, err := exec.LookPath(*path)
-		if err != nil {
-			return fault.Wrap(ErrUnavailable, "qemu: %s is not installed: apt-get install %s", *path, debian)
-		}
-		*path = found
-	}
 	return nil
 }
 

@@ -344,24 +344,3 @@ type started struct {
 	id   string
 	proc *process.Process
 }
-
-// Probe says what this host lacks to run servers well, one line each, with the way to get it; none is best.
-func (d *Driver) Probe() []string {
-	var missing []string
-	if d.accelerator != acceleratorKVM {
-		missing = append(missing, "KVM does not run guests here ("+d.verdict().Reason+"): servers are emulated, many times slower; use a host with hardware virtualization, readable and writable /dev/kvm")
-	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		missing = append(missing, "/dev/net/tun is missing, servers can have no NICs: modprobe tun")
-	}
-	if _, err := os.Stat("/dev/vhost-net"); err != nil {
-		missing = append(missing, "/dev/vhost-net is missing, networking is slower: modprobe vhost_net")
-	}
-	if d.cgroup == "" {
-		missing = append(missing, "cgroup v2 cannot be written, servers' memory is not bounded: run as root on a host with a unified hierarchy")
-	}
-	if d.UID() == 0 {
-		missing = append(missing, fmt.Sprintf("servers run as root: set Options.User to an ordinary account (%s)", "nobody"))
-	}
-	return missing
-}

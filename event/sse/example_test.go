@@ -13,20 +13,23 @@ import (
 )
 
 func Example() {
-	compute := &memfeed.Feed{Domain: "compute"} // a compute.Service, say
-	everybody := func(*http.Request) (sse.Viewer, error) { return sse.Viewer{All: true}, nil }
+	servers := &memfeed.Feed{Domain: "compute"} // a compute.Service, say
+	authorize := func(*http.Request) (sse.Viewer, error) { return sse.Viewer{All: true}, nil }
 	ctx, stop := context.WithCancel(context.Background())
-	server := httptest.NewServer(sse.New(ctx, event.Sources{"compute": compute}, everybody, nil))
+	events := sse.New(ctx, event.Sources{"compute": servers}, authorize, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/events", events)
+	server := httptest.NewServer(mux)
 	defer server.Close()
 	defer stop()
 
-	answer, err := http.Get(server.URL + "/?type=server")
+	answer, err := http.Get(server.URL + "/events?type=server")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer func() { _ = answer.Body.Close() }()
-	compute.Add(event.Event{Type: "server", ID: "9f0c", Action: event.Updated, ProjectID: "5f7c", Status: "ACTIVE"})
+	servers.Add(event.Event{Type: "server", ID: "9f0c", Action: event.Updated, ProjectID: "5f7c", Status: "ACTIVE"})
 	lines := bufio.NewScanner(answer.Body)
 	for range 7 {
 		lines.Scan()

@@ -1,7 +1,7 @@
-// Package sse serves events as Server-Sent Events, the stream of text that browsers read with EventSource (WHATWG
-// HTML, section 9.2) and that curl -N shows.
+// Package sse serves events as Server-Sent Events, the stream of text that browsers read with EventSource (WHATWG HTML,
+// section 9.2) and that curl -N shows.
 //
-//	events := sse.New(ctx, event.Sources{"compute": servers, "network": networks}, authorize, nil)
+//	events := sse.New(ctx, event.Sources{"compute": servers}, authorize, nil)
 //	mux.Handle("/events", events)
 //
 // Each event has as its name what happened ("created", "updated" or "deleted"), as its data the [event.Event] in JSON,
@@ -12,10 +12,10 @@
 //	data: {"seq":7,"domain":"compute","type":"server","id":"9f0c…","action":"updated","project_id":"5f7c…","status":"ACTIVE","time":"…"}
 //
 // A client that comes back with that id, in the header Last-Event-ID as EventSource does by itself or in the query as
-// last_event_id, gets what it missed. A new one gets what happens from now on; the id of that moment is the first
-// thing it reads, so that it can look at everything and miss nothing. Where events are gone that the client asks for,
-// it gets an event "compacted" whose data are the domain and the numbers after which and up to which some are gone; it
-// has to look at that domain anew, and the stream goes on:
+// last_event_id, gets what it missed. A new one gets what happens from now on; the id of that moment is the first thing
+// it reads, so that it can look at everything and miss nothing. Where events are gone that the client asks for, it gets
+// an event "compacted" whose data are the domain and the numbers after which and up to which some are gone; it has to
+// look at that domain anew, and the stream goes on:
 //
 //	event: compacted
 //	data: {"domain":"network","after":12,"last":20480}
@@ -26,15 +26,21 @@
 // # Who sees what
 //
 // An [Authorizer] says whose events a request may see, and is asked again with every heartbeat: the stream ends soon
-// after its token does. Events of no project (users, flavors, agents) are for those who may see all. The numbers in
-// ids count everybody's changes.
+// after its token does. Events of no project (users, flavors, agents) are for those who may see all. The numbers in ids
+// count everybody's changes.
 //
-// # Limits
+// # What it needs, and does not do
+//
+// It needs Sources, an Authorizer and a server that lets an answer flow; of the host nothing, and only the standard
+// library. It is no WebSocket, keeps no client's position, and does not tell what a resource is like: the domain's API
+// does.
+//
+// # Errors, concurrency, ends
 //
 // A stream ends when its client goes, when it reads too slowly ([Options.WriteTimeout]), when its rights or the
-// database fail, or with the context that the handler was made with; clients connect again. An error before the first
-// event has a status (400, 401, 403, 405, 503) and a JSON body. A [Handler] is safe for concurrent use and holds
-// a goroutine and a few events per stream and domain.
+// database fail, or with the context that the handler was made with; clients connect again, to another process too, and
+// miss nothing. An error before the first event has a status (400, 401, 403, 405, 503) and a JSON body. A [Handler] is
+// safe for concurrent use and holds a goroutine and a few events per stream and domain.
 package sse
 
 import (

@@ -1,10 +1,9 @@
 // Package webhook delivers events to URLs: each by a POST, signed as Standard Webhooks has it
 // (https://www.standardwebhooks.com), until the receiver says that it has it.
 //
-//	sender, err := webhook.New(event.Sources{"compute": servers}, []webhook.Hook{{
-//		Name: "billing", URL: "https://billing.example/events", Secret: "whsec_…",
-//		Filter: event.Filter{Types: []string{"server"}},
-//	}}, &webhook.Options{Cursor: webhook.FileCursor("/var/lib/kintoun/webhooks")})
+//	sender, err := webhook.New(event.Sources{"compute": compute}, []webhook.Hook{{
+//		Name: "billing", URL: receiver.URL, Secret: secret, Filter: event.Filter{Types: []string{"server"}},
+//	}}, &webhook.Options{Cursor: cursor})
 //	sender.Run(ctx)
 //
 // # What a receiver gets
@@ -18,10 +17,10 @@
 // secret, of "ID.TIMESTAMP.BODY". [Verify] checks them, and so does every Standard Webhooks library. The secret is
 // "whsec_" and the base64 of 24 to 64 bytes; [NewSecret] makes one.
 //
-// A status of 2xx says that the receiver has the message. 410 says that it wants no more: the hook rests until the
-// next Run. Everything else, redirects too, is a failure. Where events are gone before they were delivered, the
-// receiver gets a message of the type "events.compacted" with the domain and the numbers after which and up to which
-// some are gone, and has to look at that domain anew.
+// A status of 2xx says that the receiver has the message. 410 says that it wants no more: the hook rests until the next
+// Run. Everything else, redirects too, is a failure. Where events are gone before they were delivered, the receiver
+// gets a message of the type "events.compacted" with the domain and the numbers after which and up to which some are
+// gone, and has to look at that domain anew.
 //
 // # What is promised
 //
@@ -31,8 +30,19 @@
 // once more, and logged, so that one that a receiver can not take does not hold up the others for ever. Hooks do not
 // wait for each other. How far each is, is kept by the [Cursor]; a new hook begins with what happens from then on.
 //
-// Requests go wherever a hook's URL says; whoever lets others choose it must check it, or give a Transport that does.
-// A [Sender] holds a connection and a few events per hook.
+// # What it needs, and does not do
+//
+// It needs Sources, of which it asks nothing but their changes, and a Cursor: [FileCursor] keeps it in a directory,
+// [MemoryCursor] not at all. It needs nothing else of the host. Requests go wherever a hook's URL says: whoever lets
+// others choose it must check it, or give a Transport that does. It is no queue that others read, and does not tell
+// hooks to each other.
+//
+// # Errors, concurrency, ends
+//
+// New refuses a hook that can not be with [ErrInvalid]; failures of delivery are no errors but are logged and repeated.
+// A [Sender] holds a goroutine, a connection and a few events per hook, and has one Run at a time; [Verify] is safe for
+// concurrent use. A sender that is killed goes on, in another process too, from where its Cursor is: a message may come
+// twice, and none is left out.
 package webhook
 
 import (

@@ -24,13 +24,18 @@ import (
 const labExternal = "10.0.0.1/24"
 
 // serverDir is where the background server's process is written down.
-func (s *settings) serverDir() string { return s.Path("server") }
+func (s *options) serverDir() string { return s.Path("server") }
 
-func (s *settings) logFile() string { return s.Path("server", "log") }
+func (s *options) logFile() string { return s.Path("server", "log") }
 
 // up starts the server unless it runs, makes the quick start's cloud, and tells how to use it.
-func up(ctx context.Context, s *settings) error {
+func up(ctx context.Context, s *options) error {
 	display := quickstart.NewDisplay(os.Stdout)
+	for _, service := range cloud.Services() {
+		if s.Ports[service] == 0 {
+			return fmt.Errorf("a server in the background needs ports that are known: choose one with -%s-port", service)
+		}
+	}
 	if !s.ExternalAddress.IsValid() {
 		s.ExternalAddress = netip.MustParsePrefix(labExternal)
 	}
@@ -52,7 +57,7 @@ func up(ctx context.Context, s *settings) error {
 	return s.tell(plan)
 }
 
-func (s *settings) plan(ctx context.Context) (*quickstart.Plan, error) {
+func (s *options) plan(ctx context.Context) (*quickstart.Plan, error) {
 	admin, err := s.Admin()
 	if err != nil {
 		return nil, err
@@ -72,7 +77,7 @@ func (s *settings) plan(ctx context.Context) (*quickstart.Plan, error) {
 }
 
 // start begins the server in the background and returns once it answers.
-func (s *settings) start(ctx context.Context) (string, error) {
+func (s *options) start(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(s.serverDir(), 0o700); err != nil {
 		return "", err
 	}
@@ -91,7 +96,10 @@ func (s *settings) start(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	spec := process.Spec{Dir: s.serverDir(), Path: self, Args: s.serveArgs(), Output: s.logFile(), Files: files, Env: env}
+	flags, secrets := s.program.Source.Arguments("serve", s.program.Table)
+	spec := process.Spec{
+		Dir: s.serverDir(), Path: self, Args: append([]string{"serve"}, flags...), Output: s.logFile(), Files: files, Env: append(env, secrets...),
+	}
 	if s.lab {
 		spec.Env, spec.Cloneflags = append(spec.Env, lab.InitEnv), lab.Cloneflags
 	}
@@ -109,9 +117,9 @@ func (s *settings) start(ctx context.Context) (string, error) {
 }
 
 // labMark is there while the server's networks are, or were last, in a lab.
-func (s *settings) labMark() string { return s.Path("server", "lab") }
+func (s *options) labMark() string { return s.Path("server", "lab") }
 
-func (s *settings) rememberLab() error {
+func (s *options) rememberLab() error {
 	if s.lab {
 		return os.WriteFile(s.labMark(), nil, 0o600)
 	}
@@ -121,24 +129,10 @@ func (s *settings) rememberLab() error {
 	return nil
 }
 
-// serveArgs are the flags of this command, for serve.
-func (s *settings) serveArgs() []string {
-	args := []string{"serve", "-lab=" + strconv.FormatBool(s.lab), "-debug=" + strconv.FormatBool(s.debug),
-		"-host", s.Host, "-data", s.DataDir, "-run", s.RunDir, "-listen", s.Listen, "-region", s.Region,
-		"-fabric", s.Fabric, "-accelerator", s.Accelerator, "-external-bridge", s.ExternalBridge, "-external-address", s.ExternalAddress.String()}
-	if s.TunnelAddress.IsValid() {
-		args = append(args, "-tunnel-address", s.TunnelAddress.String())
-	}
-	for _, service := range cloud.Services() {
-		args = append(args, "-"+string(service)+"-port", strconv.Itoa(s.Ports[service]))
-	}
-	return args
-}
-
 const startPatience = 30 * time.Second
 
 // ready returns once the server answers. Its sockets are open already, so the first request simply waits.
-func (s *settings) ready(ctx context.Context, server *process.Process) error {
+func (s *options) ready(ctx context.Context, server *process.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	ended := make(chan struct{})
@@ -178,7 +172,7 @@ func lastLine(path string) string {
 }
 
 // inside runs a command in one of the cloud's network namespaces.
-func (s *settings) inside(ctx context.Context, namespace string, command ...string) (string, error) {
+func (s *options) inside(ctx context.Context, namespace string, command ...string) (string, error) {
 	command = append([]string{"ip", "netns", "exec", namespace}, command...)
 	command, err := s.enter(command)
 	if err != nil {
@@ -189,22 +183,22 @@ func (s *settings) inside(ctx context.Context, namespace string, command ...stri
 }
 
 // enter is the command, run where the cloud's networks are.
-func (s *settings) enter(command []string) ([]string, error) {
+func (s *options) enter(command []string) ([]string, error) {
 	running, err := process.Find(s.serverDir())
 	if err != nil {
 		return nil, err
 	}
 	if running == nil {
-		return nil, errors.New("no server runs in the background: start one with `allinone up`")
+		return nil, fmt.Errorf("no server runs in the background: start one with `%s up`", s.program.Name)
 	}
 	// A lab's first process has a network of its own; a server outside a lab has ours, and entering it changes nothing.
 	return append([]string{"nsenter", "--target", strconv.Itoa(running.PID), "--net", "--mount", "--pid", "--ipc", "--uts", "--"}, command...), nil
 }
 
 // execute becomes the command that the arguments say.
-func execute(_ context.Context, s *settings) error {
+func execute(_ context.Context, s *options) error {
 	if len(s.args) == 0 {
-		return errors.New("say what to run: allinone exec -- ip netns")
+		return fmt.Errorf("say what to run: %s exec -- ip netns", s.program.Name)
 	}
 	command, err := s.enter(s.args)
 	if err != nil {
@@ -220,7 +214,7 @@ func execute(_ context.Context, s *settings) error {
 const stopPatience = 20 * time.Second
 
 // down ends the server and everything that it started, and deletes its files.
-func down(ctx context.Context, s *settings) error {
+func down(ctx context.Context, s *options) error {
 	display := quickstart.NewDisplay(os.Stdout)
 	running, err := process.Find(s.serverDir())
 	if err != nil {

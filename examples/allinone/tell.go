@@ -14,7 +14,7 @@ import (
 )
 
 // sshKey returns the public half of the quick start's key pair, made when missing.
-func (s *settings) sshKey(ctx context.Context) (string, error) {
+func (s *options) sshKey(ctx context.Context) (string, error) {
 	path := s.Path("id_ed25519")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		out, err := exec.CommandContext(ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", path).CombinedOutput()
@@ -27,7 +27,7 @@ func (s *settings) sshKey(ctx context.Context) (string, error) {
 }
 
 // tell writes the files that clients read, and says how to go on.
-func (s *settings) tell(plan *quickstart.Plan) error {
+func (s *options) tell(plan *quickstart.Plan) error {
 	for path, content := range map[string]string{
 		s.Path("openrc"):       plan.Demo.OpenRC(),
 		s.Path("openrc-admin"): plan.Admin.OpenRC(),

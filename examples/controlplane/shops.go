@@ -24,11 +24,11 @@ const schema = "CREATE TABLE IF NOT EXISTS shops (name TEXT PRIMARY KEY, pool TE
 
 func (s *shops) create(ctx context.Context, name string) (any, error) {
 	scope := lbaas.Scope{ProjectID: name}
-	pool, err := s.balancers.CreatePool(ctx, scope, lbaas.PoolSpec{Name: name, SubnetID: s.subnet.ID, Protocol: "HTTP", Method: "ROUND_ROBIN", AdminStateUp: true})
+	pool, err := s.balancers.CreatePool(ctx, scope, lbaas.PoolSpec{Name: name, SubnetID: s.subnet.ID, Protocol: "HTTP", Method: "ROUND_ROBIN"})
 	if err != nil {
 		return nil, err
 	}
-	vip, err := s.balancers.CreateVIP(ctx, scope, lbaas.VIPSpec{Name: name, SubnetID: s.subnet.ID, PoolID: pool.ID, Protocol: "HTTP", ProtocolPort: 80, AdminStateUp: true})
+	vip, err := s.balancers.CreateVIP(ctx, scope, lbaas.VIPSpec{Name: name, SubnetID: s.subnet.ID, PoolID: pool.ID, Protocol: "HTTP", ProtocolPort: 80})
 	if err != nil {
 		return nil, errors.Join(err, s.balancers.DeletePool(ctx, scope, pool.ID))
 	}
@@ -52,7 +52,7 @@ func (s *shops) addServer(ctx context.Context, name string) (any, error) {
 	device, address := driver.TapName(port.ID), port.FixedIPs[0].Address
 	err = s.host.Plug(ctx, port.ID, driver.Endpoint{Device: device})
 	if err == nil {
-		_, err = s.balancers.CreateMember(ctx, lbaas.Scope{ProjectID: name}, lbaas.MemberSpec{PoolID: poolID, Address: address, Port: 8080, Weight: 1, AdminStateUp: true})
+		_, err = s.balancers.CreateMember(ctx, lbaas.Scope{ProjectID: name}, lbaas.MemberSpec{PoolID: poolID, Address: address, Port: 8080, Weight: 1})
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.networks.DeletePort(ctx, network.System, port.ID))

@@ -1,12 +1,21 @@
-// Package fernet seals small messages into tokens that only the holders of its keys can read or make, and that say
-// when they were made: Fernet as the specification has it (github.com/fernet/spec): AES-128-CBC under HMAC-SHA256.
+// Package fernet seals small messages into tokens that only the holders of its keys can read or make, and that say when
+// they were made: Fernet as the specification has it (https://github.com/fernet/spec), AES-128-CBC under HMAC-SHA256.
 //
-// [Keys] is a set of keys that rotates without a break: one is primary and seals; secondary ones still open what
-// they once sealed; the staged one is the next primary, so that processes that share a directory know it before it
-// is used. [Keys] is safe for concurrent use. Everything that is not a genuine token is [ErrToken].
+//	keys := fernet.New(nil)
+//	token, err := keys.Seal([]byte("who you are"), time.Unix(1_700_000_000, 0))
+//	message, sealedAt, err := keys.Open(token)
 //
-// The package is its own implementation, on the standard library's cryptography, because the published one reads
-// the clock itself and does not say when a token was made.
+// [Keys] is a set of keys that rotates without a break: one is primary and seals; secondary ones still open what they
+// once sealed; the staged one is the next primary, so that processes that share a directory know it before it is used.
+// The package is its own implementation, on the standard library's cryptography, because the published one reads the
+// clock itself and does not say when a token was made.
+//
+// It needs nothing from the host but, for keys that outlive the process, a directory that only its user may read. It
+// does not judge a token's age: who opens it does. It does not rotate by itself.
+//
+// Errors: everything that is not a genuine token is [ErrToken], and no error says why; those of a directory are package
+// os's. Keys is safe for concurrent use. Keys in memory end with the process, and all their tokens with them; those in
+// a directory are found again.
 package fernet
 
 import (

@@ -1,11 +1,43 @@
-// Package keystone is the Identity API v3 of OpenStack over an identity.Service: what the openstack command,
+// Package keystone is the Identity API v3 of OpenStack over an [identity.Service]: what the openstack command,
 // gophercloud and the other services' clients log in to.
 //
-// A whole program: examples/keystoneauth.
+//	mux := http.NewServeMux()
+//	mux.Handle("/", keystone.Handler(users, nil))
+//	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
+//		caller, err := users.Validate(r.Context(), r.Header.Get("X-Auth-Token"))
+//		if err != nil || !caller.HasRole(identity.RoleMember) {
+//			http.Error(w, "this is for members", http.StatusForbidden)
+//			return
+//		}
+//		_, _ = fmt.Fprintln(w, "hello", caller.UserName)
+//	})
 //
-// [Handler] serves it; it needs nothing of the host and is safe for concurrent use. Errors become
-// {"error": {"code", "message", "title"}} with Keystone's statuses: 401 says the same whatever was wrong with a
-// log-in, and 403 is said before anything is looked up.
+// Mount [Handler] at "/" of its listener, beside handlers with longer patterns. Clients begin with GET /v3, without a
+// slash at the end; mounted at "/v3/" alone, an [http.ServeMux] answers that with a redirect, which clients do not
+// follow or follow without their token. A handler below another path needs http.StripPrefix and [Options.PublicURL].
+//
+// [Routes] are the operations as data. The API reference is https://docs.openstack.org/api-ref/identity/v3/. A whole
+// program: examples/keystoneauth.
+//
+// # What it needs
+//
+// An identity.Service that was bootstrapped. Of the host it needs nothing.
+//
+// # What it does not do
+//
+// It serves no v2.0, and of federation and OAuth only empty lists or nothing; docs/api-coverage.md lists every
+// operation. It serves plain HTTP, and limits no rate: put TLS in front, and a limit into [Options.Before].
+//
+// # Errors
+//
+// Errors become {"error": {"code", "message", "title"}} with Keystone's statuses: 401 says the same whatever was wrong
+// with a log-in, and 403 is said before anything is looked up. A failure of the server's own is 500 without the reason,
+// which goes to [Options.Log].
+//
+// # Concurrency
+//
+// The handler is safe for concurrent use and keeps no state: several may serve one database, and one that is killed
+// loses nothing.
 package keystone
 
 import (

@@ -1,12 +1,21 @@
-// Package driver is the contract between the image domain and what keeps the contents of images.
+// Package driver is the contract between the image domain and what keeps the contents of images: one interface,
+// [Store].
 //
-// A store keeps contents by reference: an identifier that the domain chose and that names one content for ever.
-// Put is all or nothing, also when the process is killed in its midst; Remove is happy when the content is already
-// gone; List says what exists, so that leftovers are found. What only some stores can do is an optional interface,
-// found by type assertion: [LocalFiles].
+// A store keeps contents by reference: an identifier that the domain chose and that names one content for ever. Put is
+// all or nothing, also when the process is killed in its midst; Remove is happy when the content is already gone; List
+// says what exists, so that leftovers are found:
 //
-// All methods are safe for concurrent use. Errors wrap [fs.ErrNotExist], [fs.ErrExist] and [fs.ErrInvalid] where
-// they say so.
+//	s := memstore.New(nil)
+//	content, _ := s.Put(ctx, "image-1", strings.NewReader("a disk"))
+//	f, _ := s.Open(ctx, "image-1")
+//
+// What only some stores can do is an optional interface, found by type assertion: [LocalFiles]. Package filestore keeps
+// files, package memstore memory, examples/customdriver encrypts; package drivertest is the suite that all pass.
+//
+// The package needs nothing but the standard library, and does nothing but what stores share: [CheckRef] and [Digest].
+//
+// Errors wrap fs.ErrNotExist, fs.ErrExist and fs.ErrInvalid where the methods say so; others are the store's own. All
+// methods are safe for concurrent use.
 package driver
 
 import (

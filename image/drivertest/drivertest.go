@@ -1,8 +1,12 @@
-// Package drivertest is the conformance suite that every store of image contents passes.
+// Package drivertest is the conformance suite that every store of image contents (package image/driver) passes.
 //
 //	func TestStore(t *testing.T) {
-//		drivertest.TestStore(t, func(t testing.TB) driver.Store { return memstore.New(nil) })
+//		drivertest.TestStore(t, func(testing.TB) driver.Store { return memstore.New(nil) })
 //	}
+//
+// It needs testify, and of the host what the store needs. It keeps some 10 MiB. A process that is killed is not in it:
+// a store's own test must do that. Errors are test failures, with the name of the part; the store is used concurrently,
+// the suite itself is not for concurrent use.
 package drivertest
 
 import (

@@ -1,14 +1,25 @@
 //go:build unix
 
-// Package filestore keeps the contents of images as files in a directory.
+// Package filestore keeps the contents of images as files in a directory: a store of package image/driver, with
+// [driver.LocalFiles].
 //
-// Contents lie under the hash of their bytes: blobs/SHA512/REF, and refs/REF is a symbolic link to that. Equal
-// contents are hard links to one file. A content is written to a file below tmp/, forced to disk, and only then linked
-// to its place: it is there completely or not at all, whenever the process or the machine dies. What killed uploads
-// left in tmp/ is removed by [New].
+//	s, err := filestore.New(dir, nil)
+//	content, _ := s.Put(ctx, "image-1", strings.NewReader("a disk"))
+//	name, _ := s.Path(ctx, "image-1")
 //
-// It needs a file system with hard links. Several processes may share a directory. Errors are those of package os
-// (no space is syscall.ENOSPC), wrapped with the reference.
+// Contents lie under the hash of their bytes: blobs/SHA512/REF, and refs/REF is a symbolic link to that. Equal contents
+// are hard links to one file. A content is written to a file below tmp/, forced to disk, and only then linked to its
+// place.
+//
+// It needs a file system with hard links, and room; [Probe] tries both. It does not compress, encrypt or verify what it
+// reads, and knows no quota.
+//
+// Errors are those of package os (no space is syscall.ENOSPC), wrapped with the reference, so that errors.Is finds
+// fs.ErrNotExist, fs.ErrExist and fs.ErrInvalid. A [Store] is safe for concurrent use, and several processes may share
+// a directory.
+//
+// A content is there completely or not at all, whenever the process or the machine dies. What killed uploads left in
+// tmp/ is removed by [New].
 package filestore
 
 import (

@@ -1,12 +1,21 @@
 // Package format looks into disk images while they stream by, before any tool opens them.
 //
-// An [Inspector] is written the bytes of an image and keeps no more than the first 64 KiB and the last 1.5 KiB. It refuses
-// contents that are not of the declared format, and those that are and could make a tool open another file, or choke: a
-// qcow2 with a backing file or an external data file, encrypted, with features nobody knows or with tables that cannot be;
-// a VMDK whose descriptor names other files; a VHD or VDI that differs from a parent; every QED. What is declared raw must
-// not begin like one of these formats either: a tool that guesses would be fooled.
+//	i := format.NewInspector("raw", false)
+//	_, err := io.Copy(i, strings.NewReader("QFI\xfb, which is how a qcow2 begins"))
+//	_, err = i.Close()
 //
-// It needs nothing from the host. Errors wrap [ErrMismatch] or [ErrUnsafe]. An Inspector is used by one goroutine.
+// An [Inspector] is written the bytes of an image and keeps no more than the first 64 KiB and the last 1.5 KiB. It
+// refuses contents that are not of the declared format, and those that are and could make a tool open another file, or
+// choke: a qcow2 with a backing file or an external data file, encrypted, with features nobody knows or with tables
+// that cannot be; a VMDK whose descriptor names other files; a VHD or VDI that differs from a parent; every QED. What
+// is declared raw must not begin like one of these formats either: a tool that guesses would be fooled. Sources: QEMU's
+// docs/interop (qcow2, VHDX, VMDK notes), Microsoft's VHD specification.
+//
+// It needs nothing from the host, and only the standard library. It does not read what is inside the disk (file
+// systems, programs), and does not convert.
+//
+// Errors wrap [ErrMismatch] or [ErrUnsafe], and say what was found. An Inspector is not for concurrent use: it belongs
+// to one goroutine and one image. Nothing of it outlives the process.
 package format
 
 import (

@@ -1,8 +1,22 @@
-// Package glance serves OpenStack's Image API v2 over an image service.
+// Package glance serves an [image.Service] over HTTP as OpenStack's Image API v2, so that the openstack command,
+// glanceclient, gophercloud and Tempest work unchanged.
 //
-// [Handler] needs an [identity.Authenticator] for the callers' tokens, and is safe for concurrent use. Uploads and downloads stream in constant memory; an upload
-// that stalls is ended. Faults are what Glance's are: HTML, or JSON for clients that ask for nothing else.
-// See https://docs.openstack.org/api-ref/image/v2/.
+//	mux := http.NewServeMux()
+//	mux.Handle("/", glance.Handler(images, tokens{}, &glance.Options{AuthURL: "http://127.0.0.1:5000/v3"}))
+//
+// Uploads and downloads stream in constant memory. [Routes] are the operations as data; the API reference is
+// https://docs.openstack.org/api-ref/image/v2/.
+//
+// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It does
+// not serve tasks, metadata definitions, imports or caches; docs/api-coverage.md lists every operation. It serves plain
+// HTTP: TLS is its server's business.
+//
+// Faults are what Glance's are: HTML, or JSON for clients that ask for nothing else, with Glance's statuses. An upload
+// that stalls for [Options.UploadIdle] is ended. Errors of the server's own are 500 without the reason, which goes to
+// [Options.Log].
+//
+// The handler is safe for concurrent use and keeps no state: one that is killed loses the uploads that it was
+// receiving, and nothing else.
 package glance
 
 import (

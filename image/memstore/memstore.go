@@ -1,6 +1,15 @@
 // Package memstore keeps the contents of images in memory: for tests and simulations.
 //
-// It needs nothing from the host and is safe for concurrent use. What fails is data: see [Options].
+//	s := memstore.New(nil)
+//	content, _ := s.Put(ctx, "image-1", strings.NewReader("a disk"))
+//	f, _ := s.Open(ctx, "image-1")
+//
+// It implements the contract of package image/driver and passes its suite. What fails is data: see [Options] and
+// package inject.
+//
+// It needs nothing from the host but memory, without bound, and does not keep anything when the process ends. There is
+// no [driver.LocalFiles]: agents that boot from files need another store. Errors wrap fs.ErrNotExist, fs.ErrExist and
+// fs.ErrInvalid as the contract says, and whatever a fault says. A [Store] is safe for concurrent use.
 package memstore
 
 import (

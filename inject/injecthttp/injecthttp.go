@@ -1,7 +1,14 @@
-// Package injecthttp puts the faults of package inject in the way of HTTP requests: a status, a delay, a connection that
-// breaks. It plays them to the option Before that each of Kintoun's APIs has, which words them as its clients expect.
+// Package injecthttp puts the faults of package inject in the way of HTTP requests: a status, a delay, a connection
+// that breaks. It plays them to the option Before that each of Kintoun's APIs has, which words them as its clients
+// expect.
 //
-// It needs nothing of the host and is safe for concurrent use.
+//	faults := inject.New(1, inject.Fault{Step: "POST /v2.1/servers", Every: 2, Status: http.StatusServiceUnavailable, Header: map[string]string{"Retry-After": "1"}})
+//	before := injecthttp.Before(faults) // for nova.Options and the like
+//
+// It needs nothing of the host. It does not change answers that an API has begun, and does not stand in front of other
+// handlers. The error of a fault has the method HTTPStatus, by which the API answers; one without a status is the API's
+// 500, and one that drops the connection panics with http.ErrAbortHandler, which net/http expects. It is safe for
+// concurrent use.
 package injecthttp
 
 import (

@@ -86,7 +86,7 @@ func TestImports(t *testing.T) {
 	for _, p := range packages(t) {
 		k, self := room(p.path())
 		if k == stranger {
-			t.Errorf("%s: there is no such room: a package belongs to one of the domains (%s), to event, to internal or to examples", p.ImportPath, strings.Join(domains, ", "))
+			t.Errorf("%s: there is no such room: a package belongs to one of the domains (%s), to event, inject or probe, to internal or to examples", p.ImportPath, strings.Join(domains, ", "))
 			continue
 		}
 		for _, i := range p.Imports {
@@ -270,6 +270,11 @@ func TestTheRulesBite(t *testing.T) {
 		{"network", "event", true},
 		{"network", "event/sse", false},
 		{"network/bridge", "event", false},
+		{"network/bridge", "probe", true},
+		{"network", "probe", false},
+		{"network/driver", "probe", false},
+		{"probe", "internal/fault", true},
+		{"probe", "internal/netns", false},
 		{"event", "event/sse", false},
 		{"event", "internal/fault", false},
 		{"event/sse", "event", true},

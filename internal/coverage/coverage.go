@@ -3,7 +3,7 @@
 //
 //	make generate
 //
-// writes both; a test of the command [github.com/kintoun/kintoun/internal/coverage/generate] fails when either is stale.
+// writes both; a test of the command [github.com/kintoun/kintoun/examples/allinone/apicoverage] fails when either is stale.
 //
 // An operation is a method and a path of the reference, and for POST …/action the action's name. It is
 // [Implemented] when a route serves it, [Unsupported] when the route or the action says that it only answers so
@@ -23,8 +23,6 @@ import (
 	"slices"
 	"strings"
 )
-
-//go:generate go run ./generate ../..
 
 //go:embed operations/*.json
 var files embed.FS

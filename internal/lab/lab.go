@@ -32,7 +32,7 @@ import (
 )
 
 // stageVariable tells a re-executed program where it is: outer → "init" (first process) → "inside".
-const stageVariable = "KINTOUN_LAB"
+const stageVariable = "KINTOUN_LAB_STAGE"
 
 // InitEnv and Cloneflags make of a program the first process of a new lab, for those who cannot use [Command].
 const (

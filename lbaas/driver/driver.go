@@ -1,8 +1,25 @@
-// Package driver is the contract between the load balancer domain and a host that runs balancers.
+// Package driver is the contract between the load balancer domain and a host that runs balancers: [Balancers], and the
+// plain values that it takes.
 //
-// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the
-// balancer is already gone; List says what exists, so that a restarted agent re-adopts what runs and finds
-// leftovers.
+// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the balancer is
+// already gone; List says what exists, so that a restarted agent re-adopts what runs and finds leftovers:
+//
+//	d := memlb.New(nil)
+//	err := d.Apply(ctx, driver.Balancer{
+//		ID:       "pool",
+//		Frontend: driver.Frontend{Address: netip.MustParsePrefix("172.24.17.4/24"), Port: 80, ConnectionLimit: -1},
+//		Method:   driver.RoundRobin, Protocol: driver.HTTP,
+//	})
+//
+// A [Plugger] gives a driver the devices of its balancers' ports. Package haproxy is a driver for real balancers,
+// package memlb one in memory, and package drivertest the suite that both pass.
+//
+// The package needs nothing but the standard library, and does nothing: it is types.
+//
+// Errors: Status of a balancer that is not there is fs.ErrNotExist; others are the driver's own, and agents write their
+// text into statuses. All methods are safe for concurrent use on different balancers; calls of Apply and Remove for one
+// are made one after the other. A driver does not rely on its own memory: after a kill, a new value over the same host
+// finds everything by List.
 package driver
 
 import (
@@ -13,8 +30,11 @@ import (
 
 // Balancers runs load balancers on one host.
 type Balancers interface {
+	// Apply makes the balancer run as wanted, without losing a request of one that runs.
 	Apply(ctx context.Context, want Balancer) error
+	// Remove ends the balancer and unplugs its device. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every balancer that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 	// Status tells what the balancer sees of itself and its members. An error that wraps fs.ErrNotExist says that there is no such balancer.
 	Status(ctx context.Context, id string) (Status, error)
@@ -25,6 +45,7 @@ type Balancers interface {
 type Plugger interface {
 	// Plug makes device exist inside the existing namespace, connected to the port's network.
 	Plug(ctx context.Context, portID, namespace, device string) error
+	// Unplug takes the port's device away. One that is not there is no error.
 	Unplug(ctx context.Context, portID string) error
 }
 

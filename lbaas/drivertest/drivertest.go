@@ -1,7 +1,24 @@
-// Package drivertest is the conformance suite that every driver of the load balancer contract passes.
+// Package drivertest is the conformance suite that every driver of the load balancer contract (package lbaas/driver)
+// passes.
 //
-// A driver's test gives [TestBalancers] a [Host], which is the driver's surroundings: networks to balance in, and a
-// way to do to a balancer what accidents do.
+// A driver's test gives [TestBalancers] a [Host], which is the driver's surroundings: networks to balance in, and a way
+// to do to a balancer what accidents do:
+//
+//	func TestConformance(t *testing.T) {
+//		drivertest.TestBalancers(t, func(testing.TB) drivertest.Host {
+//			h := &host{ports: map[string]*network{}}
+//			h.driver = memlb.New(&memlb.Options{Answers: h.answers})
+//			return h
+//		})
+//	}
+//
+// The suite sends real requests: the rotation is strict, dead members are dropped and taken back, no request is lost by
+// an update, a killed balancer comes back, a driver that is opened anew disturbs nothing.
+//
+// It needs testify, and of the host what the driver needs; a driver whose Probe fails should skip the test and say why.
+// It does not measure, and does not cover TCP, HTTPS or cookies. It waits at most 20 s for what has to happen. Errors
+// are test failures, with the name of the part; the driver is used concurrently, the suite itself is not for concurrent
+// use.
 package drivertest
 
 import (

@@ -427,16 +427,8 @@ func TestOutputIsBounded(t *testing.T) {
 func TestNew(t *testing.T) {
 	labtest.RequireProgram(t, "haproxy", "haproxy")
 	_, err := haproxy.New(nil, &haproxy.Options{Program: "no-such-haproxy"})
-	require.ErrorIs(t, err, haproxy.ErrUnsupported)
+	require.ErrorIs(t, err, haproxy.ErrUnavailable)
 	require.ErrorContains(t, err, "apt-get install haproxy")
 	_, err = haproxy.New(nil, &haproxy.Options{Dir: "/" + strings.Repeat("x", 60)})
 	require.ErrorIs(t, err, haproxy.ErrInvalid)
-}
-
-func TestProbe(t *testing.T) {
-	labtest.Require(t)
-	labtest.RequireProgram(t, "haproxy", "haproxy")
-	require.NoError(t, haproxy.Probe(t.Context(), nil))
-	err := haproxy.Probe(t.Context(), &haproxy.Options{Program: "no-such-haproxy"})
-	require.ErrorIs(t, err, haproxy.ErrUnsupported)
 }

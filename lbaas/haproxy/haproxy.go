@@ -2,22 +2,53 @@
 
 // Package haproxy runs load balancers with HAProxy, each in a network namespace of its own, the way operators of
 // OpenStack know them: namespace qlbaas-ID with the tap device of the virtual address's port in it, and
-// DIR/lbaas/ID/{conf,pid,sock} beside.
+// DIR/lbaas/ID/{conf,pid,sock} beside. It is a [driver.Balancers].
 //
-// It needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN) and HAProxy 2.6 or later; [Probe] says what is missing. HAProxy
-// itself drops to user nobody as soon as it has opened its sockets. It is not a child that ends with the program:
-// a balancer goes on when its starter is killed, and a new [Driver] on the same directory finds it again.
+//	balancers, err := haproxy.New(haproxy.OnBridge("br0"), &haproxy.Options{Dir: "/var/lib/mycloud"})
+//	want := driver.Balancer{
+//		ID: "3341c179-43a9-4337-8427-2d490d06ffec",
+//		Method: driver.RoundRobin, Protocol: driver.HTTP,
+//		Members: []driver.Member{
+//			{ID: "vm1", Address: netip.MustParseAddr("172.24.17.2"), Port: 80, Weight: 1},
+//			{ID: "vm2", Address: netip.MustParseAddr("172.24.17.3"), Port: 80, Weight: 1},
+//		},
+//	}
+//	if err := balancers.Apply(context.Background(), want); err != nil {
+//		fmt.Println(err)
+//	}
 //
-// What changes about members goes through HAProxy's runtime socket: connections, the rotation and the process stay
-// as they are. Anything else starts a new process that takes over the old one's listening sockets and lets it
-// finish what it has begun, so that no connection is refused.
+// What changes about members goes through HAProxy's runtime socket: connections, the rotation and the process stay as
+// they are. Anything else starts a new process that takes over the old one's listening sockets and lets it finish what
+// it has begun, so that no connection is refused. A whole program: examples/balancer.
 //
-// Errors are of the kinds ErrInvalid (a value that has no place in a configuration, refused before anything is
-// done) and ErrUnavailable (HAProxy did not start or does not answer); others come from the system. A [Driver] may
-// be used concurrently for different balancers; calls of Apply and Remove for one balancer are made one after the
-// other. Status and List may be called at any time.
+// # What it needs
 //
-// A whole program: examples/balancer.
+// Root (CAP_SYS_ADMIN, CAP_NET_ADMIN) on Linux with network namespaces, HAProxy 2.6 or later (Debian 12: haproxy), and
+// the accounts nobody and nogroup, to which HAProxy drops as soon as it has opened its sockets; [Probe] names what is
+// missing. A [driver.Plugger] gives the devices: [OnBridge], or a fabric's. The path of [Options.Dir] is short: sockets
+// lie below it.
+//
+// # What it does not do
+//
+// It ends no TLS, and knows no rules by path or header. It does not spread one balancer over several hosts. HTTP
+// requests are balanced one by one where the protocol is HTTP, connections otherwise.
+//
+// # Errors
+//
+// Errors are of the kinds [ErrInvalid] (a value that has no place in a configuration, refused before anything is done)
+// and [ErrUnavailable] (HAProxy is missing, did not start, with its complaint, or does not answer); others come from
+// the system. What is missing is a [probe.Missing], found with errors.As. Status of a balancer that is not there is
+// fs.ErrNotExist.
+//
+// # Concurrency
+//
+// A [Driver] may be used concurrently for different balancers; calls of Apply and Remove for one balancer are made one
+// after the other. Status and List may be called at any time. It holds a goroutine for each HAProxy that it started.
+//
+// # When the process ends
+//
+// HAProxy is not a child that ends with the program: a balancer goes on when its starter is killed, and a new Driver on
+// the same directory finds it again. What a killed Apply left half made is finished by the next one, or removed.
 package haproxy
 
 import (
@@ -26,7 +57,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,7 +71,6 @@ import (
 var (
 	ErrInvalid     = fault.ErrInvalid
 	ErrUnavailable = fault.ErrUnavailable
-	ErrUnsupported = fault.ErrUnsupported
 )
 
 const (
@@ -109,8 +138,8 @@ var _ driver.Balancers = (*Driver)(nil)
 func New(plugger driver.Plugger, options *Options) (*Driver, error) {
 	d := &Driver{plugger: plugger, options: options.withDefaults()}
 	var err error
-	if d.program, err = exec.LookPath(d.options.Program); err != nil {
-		return nil, fault.Wrap(ErrUnsupported, "HAProxy: %v: apt-get install haproxy", err)
+	if d.program, err = program(d.options.Program); err != nil {
+		return nil, err
 	}
 	if d.options.Dir, err = filepath.Abs(d.options.Dir); err != nil {
 		return nil, err

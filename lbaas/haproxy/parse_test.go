@@ -72,9 +72,9 @@ func FuzzAnswers(f *testing.F) {
 func TestVersions(t *testing.T) {
 	require.NoError(t, checkVersion("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/"))
 	require.NoError(t, checkVersion("HAProxy version 3.0.0"))
-	require.ErrorIs(t, checkVersion("HAProxy version 2.4.22"), ErrUnsupported)
-	require.ErrorIs(t, checkVersion("HA-Proxy version 1.8"), ErrUnsupported)
-	require.ErrorIs(t, checkVersion("nginx"), ErrUnsupported)
+	require.ErrorIs(t, checkVersion("HAProxy version 2.4.22"), ErrUnavailable)
+	require.ErrorIs(t, checkVersion("HA-Proxy version 1.8"), ErrUnavailable)
+	require.ErrorIs(t, checkVersion("nginx"), ErrUnavailable)
 }
 
 // every calls do with every combination of what a balancer may be.

@@ -1,9 +1,22 @@
-// Package lbaasv1 serves OpenStack's LBaaS v1 (the "lbaas" and "lbaas_agent_scheduler" extensions of Networking
-// API v2.0, Grizzly to Kilo) over a [lbaas.Service]: /v2.0/lb/pools, members, health_monitors and vips.
+// Package lbaasv1 serves OpenStack's LBaaS v1 (the "lbaas" and "lbaas_agent_scheduler" extensions of Networking API
+// v2.0, Grizzly to Kilo) over a [lbaas.Service]: /v2.0/lb/pools, members, health_monitors and vips.
+//
+//	mux := http.NewServeMux()
+//	handler := lbaasv1.Handler(service, tokens{}, nil)
+//	for _, pattern := range lbaasv1.Patterns() {
+//		mux.Handle(pattern, handler)
+//	}
 //
 // The handler stands under the same address as the network API; [Patterns] are the paths that belong to it, and
-// [Extensions] what the network API's list of extensions has to name. It needs nothing of the host. Faults are of
-// the form {"NeutronError": {"type", "message", "detail"}}. It is safe for concurrent use.
+// [Extensions] what the network API's list of extensions has to name. Requests are those of the neutron command,
+// "neutron lb-pool-create" and its like.
+//
+// It needs a lbaas.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It does
+// not serve LBaaS v2 or Octavia. Where a body leaves admin_state_up out it is true, as the API has it.
+//
+// Errors are faults of the form {"NeutronError": {"type", "message", "detail"}} with Neutron's statuses; a failure of
+// the server's own is 500 without the reason. The handler is safe for concurrent use and keeps no state: one that is
+// killed loses nothing.
 package lbaasv1
 
 import (

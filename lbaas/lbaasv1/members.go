@@ -73,7 +73,7 @@ func (a *api) createMember(w http.ResponseWriter, r *http.Request) error {
 	}
 	member, err := a.service.CreateMember(r.Context(), scope(r), lbaas.MemberSpec{
 		ProjectID: tenant(b.TenantID, b.ProjectID), PoolID: orZero(b.PoolID), Address: address, Port: int(b.ProtocolPort),
-		Weight: int(*b.Weight), AdminStateUp: up(b.AdminStateUp),
+		Weight: int(*b.Weight), AdminStateUp: (*bool)(b.AdminStateUp),
 	})
 	return serveOne(w, r, http.StatusCreated, "member", member, err, renderMember)
 }

@@ -70,7 +70,7 @@ func (a *api) createMonitor(w http.ResponseWriter, r *http.Request) error {
 	monitor, err := a.service.CreateHealthMonitor(r.Context(), scope(r), lbaas.HealthMonitorSpec{
 		ProjectID: tenant(b.TenantID, b.ProjectID), Type: b.Type, Delay: orZero(seconds(b.Delay)), Timeout: orZero(seconds(b.Timeout)),
 		MaxRetries: orZero(toInt(b.MaxRetries)), HTTPMethod: orZero(b.HTTPMethod), URLPath: orZero(b.URLPath),
-		ExpectedCodes: orZero(b.ExpectedCodes), AdminStateUp: up(b.AdminStateUp),
+		ExpectedCodes: orZero(b.ExpectedCodes), AdminStateUp: (*bool)(b.AdminStateUp),
 	})
 	return serveOne(w, r, http.StatusCreated, "health_monitor", monitor, err, renderMonitor)
 }

@@ -46,9 +46,6 @@ func orZero[T any](p *T) (v T) {
 	return v
 }
 
-// up is whether something is switched on, which it is unless said otherwise.
-func up(b *wire.Bool) bool { return b == nil || bool(*b) }
-
 func renderPool(p *lbaas.Pool) object {
 	members, monitors, statuses := []string{}, []string{}, []object{}
 	members = append(members, p.MemberIDs...)
@@ -77,7 +74,7 @@ func (a *api) createPool(w http.ResponseWriter, r *http.Request) error {
 	}
 	pool, err := a.service.CreatePool(r.Context(), scope(r), lbaas.PoolSpec{
 		ProjectID: tenant(b.TenantID, b.ProjectID), Name: orZero(b.Name), Description: orZero(b.Description), SubnetID: b.SubnetID,
-		Protocol: b.Protocol, Provider: b.Provider, Method: orZero(b.Method), AdminStateUp: up(b.AdminStateUp),
+		Protocol: b.Protocol, Provider: b.Provider, Method: orZero(b.Method), AdminStateUp: (*bool)(b.AdminStateUp),
 		MonitorIDs: orZero(b.HealthMonitors),
 	})
 	return serveOne(w, r, http.StatusCreated, "pool", pool, err, renderPool)

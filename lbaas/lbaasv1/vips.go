@@ -102,7 +102,7 @@ func (a *api) createVIP(w http.ResponseWriter, r *http.Request) error {
 	vip, err := a.service.CreateVIP(r.Context(), scope(r), lbaas.VIPSpec{
 		ProjectID: tenant(b.TenantID, b.ProjectID), Name: orZero(b.Name), Description: orZero(b.Description), SubnetID: b.SubnetID,
 		Address: address, ProtocolPort: int(b.ProtocolPort), Protocol: b.Protocol, PoolID: orZero(b.PoolID),
-		Persistence: persistence, ConnectionLimit: limit, AdminStateUp: up(b.AdminStateUp),
+		Persistence: persistence, ConnectionLimit: limit, AdminStateUp: (*bool)(b.AdminStateUp),
 	})
 	return serveOne(w, r, http.StatusCreated, "vip", vip, err, renderVIP)
 }

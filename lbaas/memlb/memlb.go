@@ -1,9 +1,18 @@
-// Package memlb runs load balancers in memory: a whole implementation of [driver.Balancers] that chooses members as
-// a real one would, for tests and simulation. It needs nothing from the host.
+// Package memlb runs load balancers in memory: a whole implementation of [driver.Balancers] that chooses members as a
+// real one would, for tests and simulation.
 //
-// Who answers is data ([Driver.SetMember]), and so is what fails and what takes time: see package inject. The steps that
-// faults may name are "balancer apply", "balancer remove", "balancer list" and "balancer status". Errors are those that
-// were injected and fs.ErrNotExist for a balancer that is not there. A Driver is safe for concurrent use.
+//	d := memlb.New(nil)
+//	err := d.Apply(ctx, driver.Balancer{
+//		Method:   driver.RoundRobin, Protocol: driver.HTTP,
+//	})
+//	member, _ := d.Choose("pool", netip.MustParseAddr("172.24.17.1"))
+//
+// Who answers is data ([Driver.SetMember]), and so is what fails and what takes time: see package inject. The steps
+// that faults may name are "balancer apply", "balancer remove", "balancer list" and "balancer status".
+//
+// It needs nothing from the host, so it has no Probe. It passes on no bytes: [Driver.Choose] says who would get them.
+// Balancers do not outlive the process. Errors are those that were injected and fs.ErrNotExist for a balancer that is
+// not there. A [Driver] is safe for concurrent use.
 package memlb
 
 import (

@@ -1,5 +1,12 @@
-// Package memmetadata knows servers in memory: a [metadata.Source] for tests and simulations, with faults and delays to order.
-// It needs nothing of the host. A [Source] is safe for concurrent use.
+// Package memmetadata knows servers in memory: a [metadata.Source] for tests and simulations, with faults and delays to
+// order.
+//
+//	source := memmetadata.New(nil)
+//	source.Put(caller.NetworkID, caller.Address, &metadata.Instance{Name: "vm1", AvailabilityZone: "nova"})
+//
+// It needs nothing of the host, and does not keep anything when the process ends. Errors are metadata.ErrNotFound for
+// an address that was not put in, metadata.ErrConflict for a second password, and whatever [Options] say. A [Source] is
+// safe for concurrent use.
 package memmetadata
 
 import (

@@ -3,16 +3,43 @@
 // Package proxy listens for servers' metadata requests inside network namespaces, and passes each on to a metadata
 // service with a signed word about who asks: from which network, and with which address there.
 //
-// In the namespace of a network's DHCP server ("qdhcp-ID") it listens on 169.254.169.254:80, and every caller is of that network. In a
-// router's ("qrouter-ID") it listens on the port that the router redirects such requests to, and a caller is of
-// the network whose leg of the router it came in by: the connection's own local address tells. What a caller says about
-// itself in headers never reaches the service.
+//	p, err := proxy.New(proxy.InProcess(service), secret, nil)
+//	defer func() { _ = p.Close() }()
+//	if err := p.Apply(context.Background(), proxy.Want{ID: "net-one", Listen: listen, NetworkID: "net-one"}); err != nil {
+//		fmt.Println(err)
+//		return
+//	}
 //
-// A whole program: examples/metadata.
+// In the namespace of a network's DHCP server ("qdhcp-ID") it listens on 169.254.169.254:80, and every caller is of
+// that network. In a router's ("qrouter-ID") it listens on the port that the router redirects such requests to, and a
+// caller is of the network whose leg of the router it came in by: the connection's own local address tells. What a
+// caller says about itself in headers never reaches the service. A whole program: examples/metadata.
 //
-// The host needs Linux with network namespaces, and the caller CAP_SYS_ADMIN and CAP_NET_BIND_SERVICE. Nothing outlives the
-// process: a new one is told again by Apply what to listen on. Errors of bad input are [ErrInvalid]; others are the
-// kernel's. A [Proxy] is safe for concurrent use.
+// # What it needs
+//
+// Linux with network namespaces, and CAP_SYS_ADMIN and CAP_NET_BIND_SERVICE; [Probe] names what is missing. A proxy
+// that listens in the process's own namespace only, on a port of 1024 or above, needs none of it.
+//
+// # What it does not do
+//
+// It makes no namespaces, addresses or redirections: package network/dhcp and network/netnsrouter do. It serves IPv4
+// only, does not keep answers, and passes on no request that is larger than metadata needs.
+//
+// # Errors
+//
+// [ErrInvalid] is a wish that cannot be, [ErrUnavailable] a proxy that was closed, and what Probe finds missing (a
+// [probe.Missing], found with errors.As); others are the kernel's, of the namespace or the address. A caller gets 429
+// above [Options.Rate], 413 for a request that is too large, and 503 where the service does not answer within
+// [Options.Timeout].
+//
+// # Concurrency
+//
+// A [Proxy] is safe for concurrent use, and holds a goroutine for each place and each connection, of which it bounds
+// the number.
+//
+// # When the process ends
+//
+// Listening ends with it. A new process is told again by Apply what to listen on; servers ask again meanwhile.
 package proxy
 
 import (

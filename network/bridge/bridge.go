@@ -1,19 +1,51 @@
 //go:build linux
 
 // Package bridge is a fabric of the kernel's own parts: one bridge per network, brqXXXXXXXX-XX, joined to the other
-// hosts' by a VXLAN device that sends what is for everybody, or for an unknown MAC, to each peer (head-end
+// hosts' by a VXLAN device (RFC 7348) that sends what is for everybody, or for an unknown MAC, to each peer (head-end
 // replication, no multicast needed) and learns the rest. It is a [driver.Fabric].
+//
+//	fabric, err := bridge.New(nftfilter.New(nil), &bridge.Options{LocalAddress: netip.MustParseAddr("10.0.0.1")})
+//	network := driver.Network{ID: "3f2504e0-4f89-11d3-9a0c-0305e82c3301", Segment: 7, MTU: 1450, Peers: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}
+//	if err := fabric.Networks().Apply(ctx, network); err != nil {
+//		fmt.Println(err)
+//		return
+//	}
+//	if err := fabric.Ports().Apply(ctx, port); err != nil {
+//		fmt.Println(err)
+//	}
 //
 // A virtual machine's port is a tap device that persists, open to the endpoint's owner, with virtio headers
 // (IFF_TAP|IFF_NO_PI|IFF_VNET_HDR): QEMU opens it by name or is given a descriptor. A namespace's port is a veth pair.
-// A physical network is a bridge of the host's. What exists is read from the kernel, where device aliases hold full
-// identifiers, so another process finds it again; frames pass without any process.
+// A physical network is a bridge of the host's. A whole program: examples/twotenants.
 //
-// Needs: root (CAP_NET_ADMIN), the kernel's bridge, veth, tun and, between hosts, VXLAN; see [Probe]. The path between
-// hosts must carry the networks' MTU and 50 bytes more (IPv4; 70 for IPv6). No program is run.
+// # What it needs
 //
-// Errors: ErrInvalid, ErrConflict (a device of that name is somebody else's), ErrNotFound (a port of a network that
-// was not applied), ErrUnavailable (the kernel lacks something). A Fabric is safe for concurrent use.
+// Root (CAP_NET_ADMIN; CAP_SYS_ADMIN where [Options.Namespace] or an endpoint's namespace is another than the
+// process's), the kernel's bridge, veth, tun and, between hosts, VXLAN; [Probe] makes one of each and names what is
+// missing. The path between hosts must carry the networks' MTU and 50 bytes more (IPv4; 70 for IPv6). No program is
+// run.
+//
+// # What it does not do
+//
+// It guards no ports itself: a [driver.Filters] does, and without one a port that wants to be guarded is refused. It
+// encrypts nothing between hosts. It makes no VLANs. It gives the physical networks' bridges no addresses and no
+// devices.
+//
+// # Errors
+//
+// [ErrInvalid], [ErrConflict] (a device of that name is somebody else's), [ErrNotFound] (a port of a network that was
+// not applied), [ErrUnavailable] (the kernel lacks something; what Probe finds is a *probe.Missing), [ErrUnsupported]
+// (a physical network that the host has not, or a guarded port without filters).
+//
+// # Concurrency
+//
+// A [Fabric] is safe for concurrent use, and starts no goroutines. Several processes must not change one host's fabric
+// at once.
+//
+// # When the process ends
+//
+// Frames pass without any process. What exists is read from the kernel, where device aliases hold full identifiers, so
+// another process finds it again; what a killed Apply left half made is completed or removed by the next.
 package bridge
 
 import (

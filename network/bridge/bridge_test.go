@@ -37,11 +37,6 @@ func TestConformance(t *testing.T) { drivertest.TestFabric(t, newLab) }
 
 func BenchmarkFabricBridge(b *testing.B) { drivertest.BenchmarkFabric(b, newLab) }
 
-func TestProbeFindsThisKernelFit(t *testing.T) {
-	labtest.Require(t)
-	require.NoError(t, bridge.Probe(t.Context()))
-}
-
 func TestAPortForANamespaceThatIsNotThereIsRefused(t *testing.T) {
 	f := newLab(t, 1).Fabric(0)
 	in := driver.Network{ID: "11111111-aaaa", Segment: 1, MTU: vxlanMTU}

@@ -1,15 +1,44 @@
 //go:build linux
 
-// Package dhcp serves DHCPv4 (RFC 2131) to the ports of networks, from within this process: one socket and one goroutine
-// per network, the socket opened in the network's namespace "qdhcp-ID", on the device of the server's own port.
+// Package dhcp serves DHCPv4 (RFC 2131, options of RFC 2132 and 3442) to the ports of networks, from within this
+// process: one socket and one goroutine per network, the socket opened in the network's namespace "qdhcp-ID", on the
+// device of the server's own port. It is a [driver.DHCPServers].
 //
-// Addresses belong to MACs: a client gets the one that is its port's, and one with an unknown MAC gets no answer. Nothing is
-// remembered about clients, so that a restarted process has nothing to restore: Apply finds the namespace and its device,
-// listens again, and leases go on. [Driver.Close] stops serving and leaves the host as it is.
+//	servers := dhcp.New(fabric.Ports(), nil)
+//	defer func() { _ = servers.Close() }()
+//	err := servers.Apply(context.Background(), driver.DHCPServer{
+//		NetworkID: "private", PortID: "9a1b2c3d-0000-4000-8000-000000000001", MAC: "fa:16:3e:00:00:03", MTU: 1450,
+//		Leases:          []driver.Lease{{MAC: "fa:16:3e:00:00:0a", Address: netip.MustParseAddr("172.24.17.2"), Hostname: "vm1"}},
+//	})
 //
-// The host needs Linux with network namespaces, and the caller CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_NET_BIND_SERVICE.
-// Errors of bad input are [ErrInvalid]; others are the kernel's, wrapped with what failed. A [Driver] is safe for
-// concurrent use on different networks.
+// Addresses belong to MACs: a client gets the one that is its port's, and one with an unknown MAC gets no answer.
+// Nothing is remembered about clients.
+//
+// # What it needs
+//
+// Linux with network namespaces, and CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_BIND_SERVICE and, before Linux 5.7,
+// CAP_NET_RAW, as root has; [Probe] opens a socket and names what is missing. The server's own port is plugged in by a
+// fabric ([driver.Ports]), which has needs of its own.
+//
+// # What it does not do
+//
+// There are no pools of addresses, no DHCPv6, no relays and no DNS: names of servers are only told. It knows nobody's
+// lease: a client that comes back gets the same address because the port has it.
+//
+// # Errors
+//
+// [ErrInvalid] is a server that cannot exist, [ErrUnavailable] a driver that was closed, and what Probe finds missing
+// (a [probe.Missing], found with errors.As); others are the kernel's, wrapped with what failed. What goes wrong while
+// serving is logged ([Options.Log]).
+//
+// # Concurrency
+//
+// A [Driver] is safe for concurrent use on different networks. It holds a goroutine for each.
+//
+// # When the process ends
+//
+// Serving ends with it; leases go on for as long as they are, and the namespace, its device and addresses stay. The
+// next process's Apply finds them and listens again. [Driver.Close] stops serving and leaves the host as it is.
 package dhcp
 
 import (

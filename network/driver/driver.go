@@ -1,16 +1,32 @@
-// Package driver is the contract between the network domain and one host.
+// Package driver is the contract between the network domain and one host: small interfaces, and the plain values that
+// they take.
 //
-// A host is given what it should have as plain values, and every driver speaks the same three verbs:
-// Apply makes the host match what is wanted and is free when it already does; Remove is happy when the
-// thing is already gone; List says what exists, so that a restarted agent re-adopts what runs and finds
-// leftovers. All methods are safe for concurrent use on different identifiers; calls for one identifier
-// are made one after the other.
+// A host is given what it should have, and every driver speaks the same three verbs: Apply makes the host match what is
+// wanted and is free when it already does; Remove is happy when the thing is already gone; List says what exists, so
+// that a restarted agent re-adopts what runs and finds leftovers:
 //
-// A whole driver: examples/customfabric, a fabric of one's own that passes the suite of package drivertest.
+//	fabric := memnet.NewFabric(machine, memnet.NewFilters(machine))
+//	if err := fabric.Networks().Apply(ctx, driver.Network{ID: "private", Segment: 1, MTU: 1450}); err != nil {
+//		fmt.Println(err)
+//	}
+//	port := driver.Port{ID: "vm1", NetworkID: "private", MAC: "fa:16:3e:00:00:01", MTU: 1450, Endpoint: driver.Endpoint{Device: driver.TapName("vm1")}}
+//	if err := fabric.Ports().Apply(ctx, port); err != nil {
+//		fmt.Println(err)
+//	}
+//	ports, err := fabric.Ports().List(ctx)
 //
-// Four kinds of driver exist. A fabric ([Networks] and [Ports]) carries frames; a [Filters] driver guards
-// ports; [Routers] and [DHCPServers] serve networks from namespaces of their own, which they plug into the
-// fabric through [Ports].
+// Four kinds of driver exist. A [Fabric] ([Networks] and [Ports]) carries frames; [Filters] guard ports; [Routers] and
+// [DHCPServers] serve networks from namespaces of their own, which they plug into the fabric through Ports. Packages
+// bridge and ovsgre are fabrics, nftfilter filters, netnsrouter routers, dhcp servers, memnet all of them in memory;
+// package drivertest has the suites. A whole driver: examples/customfabric, a fabric of one's own that passes its
+// suite.
+//
+// The package needs nothing but the standard library, and does nothing but name things as operators know them:
+// [TapName] and its like.
+//
+// Errors are the driver's own, wrapped with what and which; agents log them and try again. All methods are safe for
+// concurrent use on different identifiers; calls for one identifier are made one after the other. No driver relies on
+// its own memory: after a kill, a new value over the same host finds everything by List.
 package driver
 
 import (
@@ -22,14 +38,19 @@ import (
 type Fabric interface {
 	// Kind names the technology for operators: "openvswitch" or "bridge".
 	Kind() string
+	// Networks makes networks exist on the host.
 	Networks() Networks
+	// Ports plugs ports into them.
 	Ports() Ports
 }
 
 // Networks makes a network exist on this host.
 type Networks interface {
+	// Apply makes the network exist, and reach its peers and no others.
 	Apply(ctx context.Context, want Network) error
+	// Remove takes it away; its ports have been removed before. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
@@ -37,28 +58,39 @@ type Networks interface {
 type Ports interface {
 	// Apply creates the port's device, guards it and plugs it in. The port's network has been applied before.
 	Apply(ctx context.Context, want Port) error
+	// Remove unplugs the port and deletes its device. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
 // Filters guards ports: security groups, and no traffic under a false address.
 type Filters interface {
+	// Apply guards the port as wanted, in place of what guarded it before.
 	Apply(ctx context.Context, want Filter) error
+	// Remove lets everything pass again. A port that is not guarded is no error.
 	Remove(ctx context.Context, portID string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
 // Routers runs routers.
 type Routers interface {
+	// Apply makes the router exist as wanted, its legs plugged in.
 	Apply(ctx context.Context, want Router) error
+	// Remove takes it away, its legs unplugged. One that is not there is no error.
 	Remove(ctx context.Context, id string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 
 // DHCPServers serves DHCP, one server per network.
 type DHCPServers interface {
+	// Apply makes the network's server exist and serve as wanted, its port plugged in.
 	Apply(ctx context.Context, want DHCPServer) error
+	// Remove ends it, its port unplugged. One that is not there is no error.
 	Remove(ctx context.Context, networkID string) error
+	// List names, in no order, every identifier that Remove has something to do for.
 	List(ctx context.Context) ([]string, error)
 }
 

@@ -1,23 +1,49 @@
 //go:build linux
 
-// Package netnsrouter runs routers in network namespaces of the Linux kernel: "qrouter-ID" with a leg "qr-…" in
-// each inner network and "qg-…" in the external one, address translation by nftables, and nothing else: no
-// process belongs to a router, so routing goes on when the program that made it ends.
+// Package netnsrouter runs routers in network namespaces of the Linux kernel: "qrouter-ID" with a leg "qr-…" in each
+// inner network and "qg-…" in the external one, address translation by nftables, and nothing else: no process belongs
+// to a router. It is a [driver.Routers].
 //
-// The host needs Linux 5.7 or later with nf_tables (table family ip, NAT, connection tracking) and veth or what else
-// the fabric makes endpoints of, and the caller CAP_NET_ADMIN and CAP_SYS_ADMIN. Nothing is executed: everything
-// goes through netlink and /proc/sys.
-//
-// The kernel is the only state. Apply reads it and changes the difference, firewall rules in one transaction, so that a
-// driver of a restarted program takes over what runs without disturbing a connection.
-//
-// As in OpenStack Networking, routing is not firewalled: whoever has a route to an inner network through the router's gateway
-// address reaches it. Without such a route an inner server is reached from outside by its floating IP only.
+//	routers := netnsrouter.New(fabric.Ports(), nil)
+//	err := routers.Apply(context.Background(), driver.Router{
+//		ID: "8f6d7a52-3f0c-4d2e-9a35-5b1d0a0f6c11",
+//		Gateway: &driver.Gateway{
+//			NextHops: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, SNAT: true,
+//		},
+//		FloatingIPs: []driver.FloatingIP{{External: netip.MustParseAddr("10.0.0.50"), Internal: netip.MustParseAddr("172.24.17.2")}},
+//	})
 //
 // A whole program: examples/twotenants, two tenants with the same addresses.
 //
-// Errors of bad input are [ErrInvalid]; others are the kernel's, wrapped with what failed. A [Driver] is safe for
-// concurrent use on different routers.
+// # What it needs
+//
+// Linux 5.7 or later with nf_tables (table family ip, NAT, connection tracking), a writable /proc/sys/net, and
+// CAP_NET_ADMIN and CAP_SYS_ADMIN; [Probe] makes a router without legs and names what is missing. The legs are plugged
+// in by a fabric ([driver.Ports]), which has needs of its own. Nothing is executed: everything goes through netlink and
+// /proc/sys.
+//
+// # What it does not do
+//
+// As in OpenStack Networking, routing is not firewalled: whoever has a route to an inner network through the router's
+// gateway address reaches it. Without such a route an inner server is reached from outside by its floating IP only.
+// IPv6 is forwarded and never translated; there are no router advertisements, no routing protocols, and no second
+// router that takes over.
+//
+// # Errors
+//
+// [ErrInvalid] is a router that cannot exist, [ErrUnavailable] what Probe finds missing (a [probe.Missing], found with
+// errors.As); others are the kernel's, wrapped with what failed. An error of Apply leaves the router partly changed;
+// applying it again goes on from there.
+//
+// # Concurrency
+//
+// A [Driver] is safe for concurrent use on different routers, and starts no goroutines that stay.
+//
+// # When the process ends
+//
+// Routing goes on. The kernel is the only state: Apply reads it and changes the difference, firewall rules in one
+// transaction, so that a driver of a restarted program takes over what runs without disturbing a connection, and
+// finishes what a killed one began.
 package netnsrouter
 
 import (
@@ -33,8 +59,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInvalid is a router that cannot exist: an address that is none, two legs with one port.
-var ErrInvalid = fault.ErrInvalid
+var (
+	// ErrInvalid is a router that cannot exist: an address that is none, two legs with one port.
+	ErrInvalid = fault.ErrInvalid
+	// ErrUnavailable is what [Probe] finds missing.
+	ErrUnavailable = fault.ErrUnavailable
+)
 
 // Options tune a driver. There are none yet; nil is fine.
 type Options struct{}

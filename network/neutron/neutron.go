@@ -1,8 +1,21 @@
-// Package neutron serves the network domain as OpenStack's Networking API v2.0, as the openstack and neutron
+// Package neutron serves a [network.Service] over HTTP as OpenStack's Networking API v2.0, as the openstack and neutron
 // commands, gophercloud and Tempest speak it.
 //
-// Bodies, statuses and fault names are those of the API reference (https://docs.openstack.org/api-ref/network/v2/)
-// and of Neutron. Needs nothing from the host. A handler is safe for concurrent use; errors become fault bodies.
+//	mux := http.NewServeMux()
+//	mux.Handle("/", neutron.Handler(service, auth{}, &neutron.Options{AuthURL: "http://127.0.0.1:5000/v3"}))
+//
+// [Routes] are the operations as data. Bodies, statuses and fault names are those of the API reference
+// (https://docs.openstack.org/api-ref/network/v2/) and of Neutron. Load balancers (package lbaasv1) stand under the
+// same address, and are named to clients by [Options.Extensions].
+//
+// It needs a network.Service and an identity.Authenticator that says whose a token is, and nothing from the host. It
+// does not serve extensions that its own list does not name; docs/api-coverage.md lists every operation. It serves
+// plain HTTP: TLS is its server's business. Whoever has the role admin may act on every project; everybody else sees
+// their own and what is shared with them.
+//
+// Errors become faults {"NeutronError": {"type", "message", "detail"}} with Neutron's statuses; a failure of the
+// server's own is 500 without the reason, which goes to [Options.Log]. A handler is safe for concurrent use and keeps
+// no state: several may serve one database, and one that is killed loses nothing.
 package neutron
 
 import (

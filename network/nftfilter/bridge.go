@@ -3,14 +3,13 @@
 package nftfilter
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/netns"
-	"github.com/kintoun/kintoun/network/internal/link"
+	"github.com/kintoun/kintoun/probe"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -29,7 +28,7 @@ func (f *Filters) callBridge(name string) (mac net.HardwareAddr, err error) {
 			return fmt.Errorf("bridge %s: %w", name, err)
 		}
 		if link.Type() != "bridge" {
-			return fault.Wrap(fault.ErrInvalid, "%s is not a bridge but %s", name, link.Type())
+			return fault.Wrap(ErrInvalid, "%s is not a bridge but %s", name, link.Type())
 		}
 		request := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
 		message := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -53,28 +52,7 @@ func (f *Filters) callBridge(name string) (mac net.HardwareAddr, err error) {
 // bridgeNetfilter says whether br_netfilter is there.
 func bridgeNetfilter() error {
 	if _, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables"); err != nil {
-		return fault.Wrap(fault.ErrUnavailable, "the packet filter needs the kernel's br_netfilter: modprobe br_netfilter")
+		return &probe.Missing{What: "the kernel's br_netfilter", Why: "guarding ports", How: "modprobe br_netfilter, or a kernel with CONFIG_BRIDGE_NETFILTER", Err: err}
 	}
 	return nil
-}
-
-// Probe says what the kernel lacks for filters, and how to get it; nil if nothing. It tries them in a network
-// namespace of its own that it throws away, so it changes nothing.
-func Probe(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return link.Scratch(probe)
-}
-
-func probe() error {
-	if err := bridgeNetfilter(); err != nil {
-		return err
-	}
-	k, err := New(nil).open()
-	if err != nil {
-		return needs(err, "nf_tables")
-	}
-	defer k.close()
-	return k.ensureBase()
 }

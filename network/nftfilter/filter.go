@@ -3,27 +3,53 @@
 // Package nftfilter guards ports with the kernel's packet filter (nf_tables): security groups, with memory of
 // connections, and no traffic under a false address. It is a [driver.Filters].
 //
-// A port is a member of a Linux bridge. `table bridge kintoun` judges each frame by the bridge port that it came
-// from and the one it leaves by: who may claim to be whom (before the bridge learns from the frame), and which rule
-// allows it; what no rule allows it only marks. `table inet kintoun` then sees the same packet through br_netfilter, with its connection: a marked packet
-// passes as a reply or as part of a connection that was allowed before, and is dropped otherwise. Connections are
-// kept apart by bridge (a conntrack zone for each), so that two projects may use the same addresses. Ports without a
-// filter, those of routers and DHCP servers, pass freely; so does what the host itself sends or routes to a port. A bridge
-// with addresses of the host's should have a MAC that stays (ours have): by it, packets for the host are known.
+//	err := nftfilter.New(nil).Apply(context.Background(), driver.Filter{
+//		PortID: "vm1", Device: "tap0", Bridge: "br0", MAC: "fa:16:3e:00:00:02",
+//		Security: driver.Security{
+//			Allowed: []driver.AddressPair{{Address: netip.MustParsePrefix("172.24.17.2/32")}},
+//			Rules:   []driver.Rule{{Direction: driver.Egress}, {Direction: driver.Ingress, Protocol: 1}},
+//		},
+//	})
+//
+// A port is a member of a Linux bridge. `table bridge kintoun` judges each frame by the bridge port that it came from
+// and the one it leaves by: who may claim to be whom (before the bridge learns from the frame), and which rule allows
+// it; what no rule allows it only marks. `table inet kintoun` then sees the same packet through br_netfilter, with its
+// connection: a marked packet passes as a reply or as part of a connection that was allowed before, and is dropped
+// otherwise. Connections are kept apart by bridge (a conntrack zone for each), so that two projects may use the same
+// addresses.
 //
 // Apply replaces a port's guard in one netlink transaction: no packet ever meets half of it, other ports are not
 // touched, and connections that are still allowed do not notice. Connections of the port that the new rules do not
-// allow are cut: their conntrack entries are marked, and packets of a marked connection are dropped in both
-// directions. (Merely forgetting such a connection would let the guest's next packet open it again from within.)
-// Everything, a digest of what was applied too, is in the kernel, where another process finds it again.
+// allow are cut: their conntrack entries are marked, and packets of a marked connection are dropped in both directions.
+// (Merely forgetting such a connection would let the guest's next packet open it again from within.)
 //
-// Frames other than ARP, IPv4 and IPv6, those with a VLAN tag too, do not pass a guarded port.
+// # What it needs
 //
-// Needs: root (CAP_NET_ADMIN), the kernel's nf_tables with the bridge family, nf_conntrack with zones, and
-// br_netfilter, which Apply switches on for the port's own bridge alone; see [Probe]. No program is run.
+// Root (CAP_NET_ADMIN), the kernel's nf_tables with the bridge family, nf_conntrack with zones, and br_netfilter, which
+// Apply switches on for the port's own bridge alone; [Probe] makes the tables and names what is missing. No program is
+// run.
 //
-// Errors: fault.ErrInvalid for a filter that makes no sense, fault.ErrUnavailable where the kernel lacks something;
-// anything else is the kernel's own answer. A Filters is safe for concurrent use.
+// # What it does not do
+//
+// Ports without a filter, those of routers and DHCP servers, pass freely; so does what the host itself sends or routes
+// to a port. A bridge with addresses of the host's should have a MAC that stays (ours have): by it, packets for the
+// host are known. Frames other than ARP, IPv4 and IPv6, those with a VLAN tag too, do not pass a guarded port. It logs
+// and counts nothing.
+//
+// # Errors
+//
+// [ErrInvalid] for a filter that makes no sense, [ErrUnavailable] where the kernel lacks something (a [probe.Missing],
+// found with errors.As), [ErrExhausted] for one bridge too many; anything else is the kernel's own answer.
+//
+// # Concurrency
+//
+// A [Filters] is safe for concurrent use, and starts no goroutines. Several processes must not change one namespace's
+// at once.
+//
+// # When the process ends
+//
+// Ports stay guarded: everything, a digest of what was applied too, is in the kernel, where another process finds it
+// again. An Apply that was killed is finished by the next.
 package nftfilter
 
 import (
@@ -35,7 +61,19 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/network/driver"
+)
+
+// The kinds of error.
+var (
+	// ErrInvalid is a filter that makes no sense: an address that is none, ports of a protocol that has no ports, a device
+	// that is no bridge.
+	ErrInvalid = fault.ErrInvalid
+	// ErrUnavailable is what [Probe] finds missing, and a kernel that lacks something when a port is to be guarded.
+	ErrUnavailable = fault.ErrUnavailable
+	// ErrExhausted is a host with more guarded bridges than conntrack has zones, about 45,000.
+	ErrExhausted = fault.ErrExhausted
 )
 
 // Options of a [Filters].

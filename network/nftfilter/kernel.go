@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 
 	"github.com/google/nftables"
@@ -159,7 +158,7 @@ func (k *kernel) ensureBase() error {
 	mark := k.conn.AddChain(&nftables.Chain{Table: k.bridge, Name: "version"})
 	k.conn.AddRule(&nftables.Rule{Table: k.bridge, Chain: mark, Exprs: accept, UserData: userdata.AppendString(nil, userdata.TypeComment, version)})
 	if err := k.conn.Flush(); err != nil {
-		return needs(err, "nf_tables with the bridge and inet families, and nf_conntrack with zones")
+		return needs(err)
 	}
 	return nil
 }
@@ -233,7 +232,7 @@ func (k *kernel) ensureZone(bridge string, mac net.HardwareAddr) (zone uint16, f
 			return uint16(n), true, k.addZone(bridge, uint16(n), mac)
 		}
 	}
-	return 0, false, fault.Wrap(fault.ErrExhausted, "no conntrack zone is free for bridge %s", bridge)
+	return 0, false, fault.Wrap(ErrExhausted, "no conntrack zone is free for bridge %s", bridge)
 }
 
 func (k *kernel) addZone(bridge string, zone uint16, mac net.HardwareAddr) error {
@@ -288,13 +287,4 @@ func (k *kernel) guardedBridges() (map[string]bool, error) {
 		bridges[e.Comment] = true
 	}
 	return bridges, nil
-}
-
-func needs(err error, what string) error {
-	for _, missing := range []error{unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EPROTO, unix.ENOENT, os.ErrPermission} {
-		if errors.Is(err, missing) {
-			return fault.Wrap(fault.ErrUnavailable, "the packet filter needs root and %s: %v", what, err)
-		}
-	}
-	return err
 }

@@ -57,7 +57,7 @@ type identity struct {
 func compile(want driver.Filter) (*plan, error) {
 	own, err := net.ParseMAC(want.MAC)
 	if err != nil || len(own) != 6 {
-		return nil, fault.Wrap(fault.ErrInvalid, "port %s: MAC %q is not one of Ethernet", want.PortID, want.MAC)
+		return nil, fault.Wrap(ErrInvalid, "port %s: MAC %q is not one of Ethernet", want.PortID, want.MAC)
 	}
 	identities, err := identify(own, want)
 	if err != nil {
@@ -69,7 +69,7 @@ func compile(want driver.Filter) (*plan, error) {
 	for i, r := range want.Security.Rules {
 		compiled, err := compileRule(r)
 		if err != nil {
-			return nil, fault.Wrap(fault.ErrInvalid, "port %s, rule %d: %v", want.PortID, i, err)
+			return nil, fault.Wrap(ErrInvalid, "port %s, rule %d: %v", want.PortID, i, err)
 		}
 		switch r.Direction {
 		case driver.Ingress:
@@ -77,7 +77,7 @@ func compile(want driver.Filter) (*plan, error) {
 		case driver.Egress:
 			p.egress = append(p.egress, compiled...)
 		default:
-			return nil, fault.Wrap(fault.ErrInvalid, "port %s, rule %d: direction %q", want.PortID, i, r.Direction)
+			return nil, fault.Wrap(ErrInvalid, "port %s, rule %d: direction %q", want.PortID, i, r.Direction)
 		}
 	}
 	// What no rule allowed may pass only as part of a connection that one allowed.
@@ -95,11 +95,11 @@ func identify(own net.HardwareAddr, want driver.Filter) ([]identity, error) {
 		if pair.MAC != "" {
 			var err error
 			if mac, err = net.ParseMAC(pair.MAC); err != nil || len(mac) != 6 {
-				return nil, fault.Wrap(fault.ErrInvalid, "port %s: allowed MAC %q is not one of Ethernet", want.PortID, pair.MAC)
+				return nil, fault.Wrap(ErrInvalid, "port %s: allowed MAC %q is not one of Ethernet", want.PortID, pair.MAC)
 			}
 		}
 		if !pair.Address.IsValid() {
-			return nil, fault.Wrap(fault.ErrInvalid, "port %s: an allowed pair has no address", want.PortID)
+			return nil, fault.Wrap(ErrInvalid, "port %s: an allowed pair has no address", want.PortID)
 		}
 		i := slices.IndexFunc(all, func(id identity) bool { return slices.Equal(id.mac, mac) })
 		if i < 0 {
@@ -208,12 +208,12 @@ func compileRule(r driver.Rule) ([]rule, error) {
 	}
 	if r.PortMin != 0 || r.PortMax != 0 {
 		if !hasPorts(proto) || r.PortMin > r.PortMax {
-			return nil, fault.Wrap(fault.ErrInvalid, "ports %d to %d of protocol %d", r.PortMin, r.PortMax, proto)
+			return nil, fault.Wrap(ErrInvalid, "ports %d to %d of protocol %d", r.PortMin, r.PortMax, proto)
 		}
 		m = slices.Concat(m, destinationPorts(r.PortMin, r.PortMax))
 	}
 	if (r.ICMPType != nil || r.ICMPCode != nil) && proto != protocolICMP && proto != protocolICMPv6 {
-		return nil, fault.Wrap(fault.ErrInvalid, "an ICMP type or code with protocol %d", proto)
+		return nil, fault.Wrap(ErrInvalid, "an ICMP type or code with protocol %d", proto)
 	}
 	if r.ICMPType != nil {
 		m = slices.Concat(m, icmpType(*r.ICMPType))
@@ -252,7 +252,7 @@ func remotesOf(r driver.Rule) ([]netip.Prefix, error) {
 	var remotes []netip.Prefix
 	for _, p := range r.Remotes {
 		if !p.IsValid() {
-			return nil, fault.Wrap(fault.ErrInvalid, "a remote prefix is not valid")
+			return nil, fault.Wrap(ErrInvalid, "a remote prefix is not valid")
 		}
 		// A remote group may have members of both families; a rule is for one.
 		if p.Addr().Is6() == r.IPv6 {

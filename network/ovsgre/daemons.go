@@ -94,8 +94,12 @@ func (d *daemons) ensure(ctx context.Context) error {
 	}
 	file := filepath.Join(d.runDir, "conf.db")
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		if out, err := exec.CommandContext(ctx, "ovsdb-tool", "create", file, schema).CombinedOutput(); err != nil {
-			return missingProgram(fmt.Errorf("create the database of Open vSwitch: %w: %s", err, out))
+		tool, err := process.Program("ovsdb-tool", "a database of one's own", debianPackage)
+		if err != nil {
+			return err
+		}
+		if out, err := exec.CommandContext(ctx, tool, "create", file, schema).CombinedOutput(); err != nil {
+			return fmt.Errorf("create the database of Open vSwitch: %w: %s", err, out)
 		}
 	}
 	if err := d.start("db", "ovsdb-server", file, "--remote=punix:"+d.socket(), "--unixctl="+filepath.Join(d.runDir, "db.ctl")); err != nil {
@@ -118,9 +122,9 @@ func (d *daemons) start(name, program string, args ...string) error {
 	if running, err := process.Find(d.state(name)); err != nil || running != nil {
 		return err
 	}
-	path, err := exec.LookPath(program)
+	path, err := process.Program(program, "Open vSwitch", debianPackage)
 	if err != nil {
-		return missingProgram(err)
+		return err
 	}
 	environment, err := exec.LookPath("env")
 	if err != nil {
@@ -130,13 +134,6 @@ func (d *daemons) start(name, program string, args ...string) error {
 		Dir: d.state(name), Path: environment, Namespace: d.namespace, Output: filepath.Join(d.state(name), "log"),
 		Args: append([]string{"OVS_RUNDIR=" + d.runDir, path, "-vconsole:warn", "-vsyslog:off"}, args...),
 	})
-	return err
-}
-
-func missingProgram(err error) error {
-	if errors.Is(err, exec.ErrNotFound) {
-		return fault.Wrap(ErrUnavailable, "Open vSwitch is not installed (apt-get install openvswitch-switch): %v", err)
-	}
 	return err
 }
 

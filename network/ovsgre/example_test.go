@@ -19,7 +19,7 @@ func Example() {
 	filters := nftfilter.New(nil)
 	var fabric driver.Fabric
 	var err error
-	if ovsgre.KernelDatapath() == nil && ovsgre.Probe(ctx) == nil {
+	if ovsgre.KernelDatapath() == nil && ovsgre.Probe(ctx, nil) == nil {
 		fabric, err = ovsgre.New(ctx, filters, nil)
 	} else {
 		fabric, err = bridge.New(filters, nil)

@@ -2,27 +2,52 @@
 
 // Package ovsgre is a fabric of Open vSwitch and GRE, laid out as OpenStack's agents do. It is a [driver.Fabric].
 //
-// All ports of a host meet on the bridge br-int, where a VLAN tag per network, good only inside the host, keeps networks
-// apart. br-tun carries frames between hosts: one GRE port whose key and remote address each flow sets; frames for
-// everybody go to each of a network's peers, and who is where is learned from what arrives. A virtual machine's port is
-// a tap on a small Linux bridge of its own (qbrXXXXXXXX-XX), joined to br-int by a veth pair (qvb…, qvo…), so that
-// filters see it; a namespace's port is one veth pair. A physical network is a Linux bridge of the host's.
+//	if ovsgre.KernelDatapath() == nil && ovsgre.Probe(ctx, nil) == nil {
+//		fabric, err = ovsgre.New(ctx, filters, nil)
+//	} else {
+//		fabric, err = bridge.New(filters, nil)
+//	}
+//
+// All ports of a host meet on the bridge br-int, where a VLAN tag per network, good only inside the host, keeps
+// networks apart. br-tun carries frames between hosts: one GRE port (RFC 2784, keys of RFC 2890) whose key and remote
+// address each flow sets; frames for everybody go to each of a network's peers, and who is where is learned from what
+// arrives. A virtual machine's port is a tap on a small Linux bridge of its own (qbrXXXXXXXX-XX), joined to br-int by a
+// veth pair (qvb…, qvo…), so that filters see it; a namespace's port is one veth pair. A physical network is a Linux
+// bridge of the host's.
 //
 // The kernel's datapath is used where it exists, and the one in ovs-vswitchd's process where not ([KernelDatapath]).
-// The latter wants the tunnels' network device inside a bridge of its own, br-phy, with the address on that bridge: this
-// package moves it there when Options.Underlay names it. There, too, checksums are finished before frames reach the
-// switch, which leaves them unfinished otherwise.
+// The latter wants the tunnels' network device inside a bridge of its own, br-phy, with the address on that bridge:
+// this package moves it there when [Options.Underlay] names it. There, too, checksums are finished before frames reach
+// the switch, which leaves them unfinished otherwise.
 //
-// The system's ovsdb-server and ovs-vswitchd are used when they run; else a pair of our own is started, which outlives
-// this process and is found again. What exists is read from the database and the kernel. ovs-vswitchd forgets flows when
-// it restarts: a [Fabric] notices, within moments, and pushes them again; it also starts its own daemons again.
+// # What it needs
 //
-// Needs: root, openvswitch-switch (ovsdb-server, ovs-vswitchd, ovsdb-tool, ovs-ofctl), the kernel's bridge, veth and
-// tun; see [Probe]. The path between hosts must carry the networks' MTU and 42 bytes more: 1458 for 1500. Tunnels run
-// over IPv4. The first packet to a peer can be lost while the switch asks for its MAC; Apply asks beforehand.
+// Root, openvswitch-switch (ovsdb-server, ovs-vswitchd, ovsdb-tool, ovs-ofctl), the kernel's bridge, veth and tun;
+// [Probe] names what is missing. The system's ovsdb-server and ovs-vswitchd are used when they run; else a pair of our
+// own is started. The path between hosts must carry the networks' MTU and 42 bytes more: 1458 for 1500.
 //
-// Errors: ErrInvalid, ErrConflict, ErrNotFound (a port of a network that was not applied), ErrUnavailable (Open vSwitch
-// is missing or does not answer). A Fabric is safe for concurrent use.
+// # What it does not do
+//
+// It guards no ports itself: a [driver.Filters] does. Tunnels run over IPv4 and are not encrypted. It does not touch
+// bridges of Open vSwitch that are not its own. The first packet to a peer can be lost while the switch asks for its
+// MAC; Apply asks beforehand.
+//
+// # Errors
+//
+// [ErrInvalid], [ErrConflict], [ErrNotFound] (a port of a network that was not applied), [ErrUnavailable] (Open vSwitch
+// is missing or does not answer), [ErrUnsupported] (a physical network that the host has not, or a guarded port without
+// filters). What is missing is a [probe.Missing], found with errors.As.
+//
+// # Concurrency
+//
+// A [Fabric] is safe for concurrent use, and holds a goroutine that watches the switch until [Fabric.Close]. Several
+// processes must not change one host's fabric at once.
+//
+// # When the process ends
+//
+// Frames pass on: the daemons outlive this process and are found again, and what exists is read from the database and
+// the kernel. ovs-vswitchd forgets flows when it restarts: a Fabric notices, within moments, and pushes them again; it
+// also starts its own daemons again. [Fabric.Teardown] takes everything away.
 package ovsgre
 
 import (

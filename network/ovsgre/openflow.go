@@ -12,10 +12,14 @@ import (
 	"os/exec"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
+	"github.com/kintoun/kintoun/internal/process"
 )
 
 // push changes the tunnel bridge's flows, all or none. ovs-ofctl is run once for any number of flows.
 func (d *daemons) push(ctx context.Context, change flowChange) error {
+	if _, err := process.Program("ovs-ofctl", "flows", debianPackage); err != nil {
+		return err
+	}
 	runner := &ofctl{ctx: ctx, runDir: d.runDir}
 	err := runner.client().OpenFlow.AddFlowBundle(d.management(tunnelBridge), func(tx *ovs.FlowTransaction) error {
 		tx.Delete(change.delete...)
@@ -26,7 +30,7 @@ func (d *daemons) push(ctx context.Context, change flowChange) error {
 		err = runner.err
 	}
 	if err != nil {
-		return missingProgram(fmt.Errorf("push %d changes of flows: %w", len(change.delete)+len(change.add), err))
+		return fmt.Errorf("push %d changes of flows: %w", len(change.delete)+len(change.add), err)
 	}
 	return nil
 }

@@ -66,9 +66,3 @@ func newLab(t testing.TB, hosts int) drivertest.FabricLab {
 func TestConformance(t *testing.T) { drivertest.TestFabric(t, newLab) }
 
 func BenchmarkFabricOpenVSwitch(b *testing.B) { drivertest.BenchmarkFabric(b, newLab) }
-
-func TestProbeFindsThisMachineFit(t *testing.T) {
-	labtest.Require(t)
-	labtest.RequireProgram(t, "ovs-vswitchd", "openvswitch-switch")
-	require.NoError(t, ovsgre.Probe(t.Context()))
-}

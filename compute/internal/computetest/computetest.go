@@ -1,5 +1,5 @@
-// Package computetest stands in for the services that compute needs from others: images and networks in memory.
-// What they do not have to answer in a test they do not know.
+// Package computetest stands in for the services that compute needs from others: images and networks in memory. What
+// they do not have to answer in a test they do not know.
 package computetest
 
 import (

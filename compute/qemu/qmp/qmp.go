@@ -1,10 +1,20 @@
-// Package qmp is a client of QEMU's control protocol (QMP, docs/interop/qmp-spec in QEMU's sources).
+// Package qmp is a client of QEMU's control protocol (QMP: docs/interop/qmp-spec.rst in QEMU's sources).
 //
-// It implements the Monitor interface of github.com/digitalocean/go-qemu/qmp, so that the typed commands of its
-// package raw work over it, and differs from that module's own client in what a host that runs many servers needs:
-// every call ends with its context, replies belong to commands by identifier, a reply may be of any size up to a
-// bound, and events never stop replies. It needs nothing from the host but the socket. Errors that QEMU answers are
-// of type [*Error]; a connection that ended gives [ErrClosed]. A Client is safe for concurrent use.
+//	client, err := qmp.Dial(ctx, "/run/vm1/qmp")
+//	defer func() { _ = client.Disconnect() }()
+//	status, err := raw.NewMonitor(client.With(ctx)).QueryStatus()
+//
+// It implements the Monitor interface of github.com/digitalocean/go-qemu/qmp, so that the typed commands of its package
+// raw work over it, and differs from that module's own client in what a host that runs many servers needs: every call
+// ends with its context, replies belong to commands by identifier, a reply may be of any size up to a bound, and events
+// never stop replies.
+//
+// It needs nothing from the host but the Unix socket of a running QEMU. It does not start QEMU, does not reconnect, and
+// knows no commands itself.
+//
+// Errors that QEMU answers are of type [*Error]; a connection that ended gives [ErrClosed], a call that was given up
+// its context's error. A [Client] is safe for concurrent use: calls wait for their own replies. It holds a goroutine
+// until Disconnect or until QEMU hangs up; QEMU notices neither, and goes on.
 package qmp
 
 import (

@@ -48,6 +48,9 @@ type Options struct {
 	Ports map[Service]int
 	// Listeners replace Listen and Ports where they are given. The first of a service is the one that clients are told.
 	Listeners Listeners
+	// PublicHost is the host name or address that clients are told; by default that of the listener. A cloud that listens on
+	// all addresses, or behind something that forwards its ports, needs one.
+	PublicHost string
 	// Before is asked before every request; the error that it returns is the answer. See package inject for a use.
 	Before func(w http.ResponseWriter, r *http.Request) error
 	// Wrap goes around the APIs' handlers, for metrics and the like; nil is nothing.
@@ -115,8 +118,12 @@ func fill[T comparable](field *T, value T) {
 
 // URL is the address that clients reach a service at.
 func (o *Options) URL(s Service) string {
+	host, port := o.Listen, fmt.Sprint(o.Ports[s])
 	if l := o.Listeners[s]; len(l) > 0 {
-		return "http://" + l[0].Addr().String()
+		host, port, _ = net.SplitHostPort(l[0].Addr().String())
 	}
-	return "http://" + net.JoinHostPort(o.Listen, fmt.Sprint(o.Ports[s]))
+	if o.PublicHost != "" {
+		host = o.PublicHost
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }

@@ -37,9 +37,6 @@ func newFabric(ctx context.Context, o *Options) (fabric, error) {
 	filters := nftfilter.New(nil)
 	switch o.fabricKind() {
 	case "openvswitch":
-		if err := ovsgre.Probe(ctx); err != nil {
-			return nil, err
-		}
 		underlay, err := deviceOf(o)
 		if err != nil {
 			return nil, err
@@ -50,9 +47,6 @@ func newFabric(ctx context.Context, o *Options) (fabric, error) {
 		}
 		return openVSwitch{f}, nil
 	case "bridge":
-		if err := errors.Join(bridge.Probe(ctx), nftfilter.Probe(ctx)); err != nil {
-			return nil, err
-		}
 		f, err := bridge.New(filters, &bridge.Options{LocalAddress: o.TunnelAddress, Physical: physical})
 		if err != nil {
 			return nil, err

@@ -1,8 +1,9 @@
 // Package machine is this Linux machine as a host of a cloud: QEMU for servers, Open vSwitch or the kernel's bridge as
 // fabric, network namespaces for routers and DHCP, HAProxy for balancers, each by its driver.
 //
-// It needs root, and the programs qemu-system-x86_64, haproxy and, for that fabric, ovs-vswitchd; [Open] says what is
-// missing. Whatever it makes goes on when the process ends, and is found again by the next one; [Purge] removes it.
+// It needs root, and the programs qemu-system-x86_64, haproxy and, for that fabric, ovs-vswitchd; [Open] says what is missing,
+// all at once, and [Probe] asks only that. Whatever it makes goes on when the process ends, and is found again by the next
+// one; [Purge] removes it.
 package machine
 
 import (
@@ -77,8 +78,15 @@ type Machine struct {
 	proxy     *proxy.Proxy
 }
 
-// Open prepares this machine, and says clearly what it lacks.
+// Open prepares this machine, after [Probe] found nothing missing.
 func Open(ctx context.Context, o Options) (*Machine, error) {
+	if err := Probe(ctx, o); err != nil {
+		return nil, err
+	}
+	return closedUnlessOpen(ctx, o)
+}
+
+func closedUnlessOpen(ctx context.Context, o Options) (*Machine, error) {
 	m, err := open(ctx, &o)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())

@@ -51,7 +51,7 @@ func removeAll(ctx context.Context, d remover) error {
 // purgeable is a machine without a control plane over it.
 func purgeable(ctx context.Context, o Options) (*Machine, error) {
 	o.Accelerator, o.ExternalAddress = "tcg", netip.Prefix{}
-	m, err := Open(ctx, o)
+	m, err := closedUnlessOpen(ctx, o)
 	if err != nil {
 		return nil, err
 	}

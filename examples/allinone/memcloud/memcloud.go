@@ -44,6 +44,8 @@ type Options struct {
 	// Listen and Ports are where the APIs listen; free ports of 127.0.0.1 by default.
 	Listen string
 	Ports  map[cloud.Service]int
+	// PublicHost is the host name or address that clients are told; by default that of the listener.
+	PublicHost string
 	// AdminPassword is the administrator's; random by default.
 	AdminPassword string
 	// Wrap goes around the APIs' handlers; nil is nothing.
@@ -156,7 +158,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
 	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
-		DB: c.db, Images: images, Listen: c.options.Listen, Ports: ports, AdminPassword: t.admin, AdminPasswordRandom: true,
+		DB: c.db, Images: images, Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err

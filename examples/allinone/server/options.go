@@ -1,82 +1,109 @@
 package server
 
 import (
-	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/kintoun/kintoun/examples/allinone/machine"
+	"github.com/kintoun/kintoun/examples/allinone/settings"
 )
 
-// Options say what server to start. [Options.Register] has the defaults.
+// Options say what server to start. [Options.Settings] has the defaults.
 type Options struct {
 	// Options of the machine: its name, its directories, its fabric.
 	machine.Options
-	// Listen is the address that the APIs listen on.
-	Listen string
-	// Ports are the API's ports.
-	Ports map[cloud.Service]int
+	// API says where the APIs are.
+	API
+	// Observed says how the cloud may be watched and measured.
+	Observed
 	// Listeners replace Listen and Ports where they are given. The first of a service is the one that clients are told.
 	Listeners cloud.Listeners
 	// Region is the name of the cloud's only region.
 	Region string
+}
+
+// Settings are what can be set of the options, with their defaults. Set them by [settings.Source.Load].
+func (o *Options) Settings() settings.Table {
+	return slices.Concat(o.HostSettings(), o.API.Settings(), o.Observed.Settings())
+}
+
+// HostSettings are those of this machine and its cloud, without those of API and Observed.
+func (o *Options) HostSettings() settings.Table {
+	return settings.Table{
+		{Name: "host", Kind: "name", Help: "this machine's name among the cloud's hosts", Default: "the machine's own", Value: settings.Text(&o.Host, hostname())},
+		{Name: "data", Kind: "directory", Help: "everything that outlives the process", Value: settings.Text(&o.DataDir, "/var/lib/kintoun")},
+		{Name: "run", Kind: "directory", Help: "sockets; a short path", Value: settings.Text(&o.RunDir, "/run/kintoun")},
+		{Name: "region", Kind: "name", Help: "the cloud's region", Value: settings.Text(&o.Region, "RegionOne")},
+		{Name: "fabric", Kind: "kind", Value: settings.Choice(&o.Fabric, "auto", "auto", "openvswitch", "bridge"),
+			Help: "virtual network: openvswitch has GRE between hosts, bridge VXLAN; auto takes openvswitch where the kernel has its datapath"},
+		{Name: "accelerator", Kind: "kind", Value: settings.Choice(&o.Accelerator, "auto", "auto", "kvm", "tcg"),
+			Help: "virtual machine: auto takes kvm where it really runs a guest"},
+		{Name: "external-bridge", Kind: "bridge", Help: "what is the physical network \"public\"; made when missing", Value: settings.Text(&o.ExternalBridge, "br-ex")},
+		{Name: "external-address", Kind: "address/bits", Help: "this host's own address on the external bridge", Default: "none", Value: settings.Prefix(&o.ExternalAddress)},
+		{Name: "tunnel-address", Kind: "address", Help: "this host's address for the traffic between hosts", Default: "none, one host only", Value: settings.Address(&o.TunnelAddress)},
+	}
+}
+
+// API says where the APIs are.
+type API struct {
+	// Listen is the address that the APIs listen on.
+	Listen string
+	// PublicHost is the host name or address that clients are told; empty is that of the listener.
+	PublicHost string
+	// Ports are the APIs' ports, zero for a free one.
+	Ports map[cloud.Service]int
 	// AdminPassword is set at the first start; empty makes a random one.
 	AdminPassword string
 }
 
-// Register makes a flag of each option. Defaults come from the environment (KINTOUN_DATA for -data) where it has one.
-func (o *Options) Register(flags *flag.FlagSet) {
-	hostname, err := os.Hostname()
-	if err != nil {
-		hostname = "localhost"
+// Settings are what can be set of it.
+func (a *API) Settings() settings.Table {
+	table := settings.Table{
+		{Name: "listen", Kind: "address", Help: "what the APIs listen on", Value: settings.Text(&a.Listen, "127.0.0.1")},
+		{Name: "public-host", Kind: "host", Value: settings.Text(&a.PublicHost, ""), Default: "where the APIs listen",
+			Help: "name or address that clients are told to reach the APIs at; needed with -listen 0.0.0.0 and behind forwarded ports"},
 	}
-	text := func(p *string, name, value, usage string) {
-		flags.StringVar(p, name, fromEnv(name, value), usage)
-	}
-	text(&o.Host, "host", hostname, "this machine's `name` among the cloud's hosts")
-	text(&o.DataDir, "data", "/var/lib/kintoun", "`directory` for everything that outlives the process")
-	text(&o.RunDir, "run", "/run/kintoun", "`directory` for sockets; a short path")
-	text(&o.Listen, "listen", "127.0.0.1", "`address` that the APIs listen on")
-	text(&o.Region, "region", "RegionOne", "`name` of the cloud's region")
-	text(&o.Fabric, "fabric", "auto", "`kind` of virtual network: openvswitch (GRE between hosts), bridge (VXLAN), or auto: openvswitch where the kernel has its datapath, else bridge")
-	text(&o.Accelerator, "accelerator", "auto", "`kind` of virtual machine: kvm, tcg, or auto: kvm where it really runs a guest")
-	text(&o.ExternalBridge, "external-bridge", "br-ex", "`bridge` that is the physical network \"public\"; made when missing")
-	text(&o.AdminPassword, "admin-password", "", "admin's `password`, set at the first start (default: a random one, kept in the data directory)")
-	o.Ports = cloud.DefaultPorts()
+	a.Ports = cloud.DefaultPorts()
 	for _, s := range cloud.Services() {
-		name := string(s) + "-port"
-		set := func(value string) error {
-			var port int
-			if _, err := fmt.Sscan(value, &port); err != nil || port < 1 || port > 65535 {
-				return fmt.Errorf("%q is not a port from 1 to 65535", value)
-			}
-			o.Ports[s] = port
-			return nil
-		}
-		flags.Func(name, fmt.Sprintf("`port` of the %s API (default %d)", s, o.Ports[s]), set)
-		if value := fromEnv(name, ""); value != "" {
-			_ = set(value)
-		}
+		table = append(table, &settings.Setting{Name: string(s) + "-port", Kind: "port", Help: fmt.Sprintf("port of the %s API", s), Value: a.port(s)})
 	}
-	address := func(target interface{ UnmarshalText([]byte) error }, name, usage string) {
-		flags.Func(name, usage, func(value string) error { return target.UnmarshalText([]byte(value)) })
-		if value := fromEnv(name, ""); value != "" {
-			_ = target.UnmarshalText([]byte(value))
-		}
-	}
-	address(&o.TunnelAddress, "tunnel-address", "this host's `address` for the traffic between hosts (default: none, one host only)")
-	address(&o.ExternalAddress, "external-address", "this host's own `address/bits` on the external bridge (default: none)")
+	return append(table, &settings.Setting{
+		Name: "admin-password", Kind: "password", Secret: true, Help: "admin's password, set at the first start",
+		Default: "a random one", Value: settings.Text(&a.AdminPassword, ""),
+	})
 }
 
-func fromEnv(name, otherwise string) string {
-	if value := os.Getenv("KINTOUN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); value != "" {
-		return value
+// port is the setting's value of a port that is in a map.
+func (a *API) port(s cloud.Service) settings.Value {
+	port := new(int)
+	return &mappedPort{Value: settings.Number(port, a.Ports[s], 0, 65535), ports: a.Ports, service: s, port: port}
+}
+
+type mappedPort struct {
+	settings.Value
+	ports   map[cloud.Service]int
+	service cloud.Service
+	port    *int
+}
+
+// Set sets the port in the map.
+func (p *mappedPort) Set(text string) error {
+	if err := p.Value.Set(text); err != nil {
+		return err
 	}
-	return otherwise
+	p.ports[p.service] = *p.port
+	return nil
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
 }
 
 // Path is a file or directory below the data directory.
@@ -86,8 +113,6 @@ func (o *Options) Path(elements ...string) string {
 
 // URL is the address that clients reach a service at.
 func (o *Options) URL(s cloud.Service) string {
-	if l := o.Listeners[s]; len(l) > 0 {
-		return "http://" + l[0].Addr().String()
-	}
-	return "http://" + net.JoinHostPort(o.Listen, fmt.Sprint(o.Ports[s]))
+	c := cloud.Options{Listen: o.Listen, PublicHost: o.PublicHost, Ports: o.Ports, Listeners: o.Listeners}
+	return c.URL(s)
 }

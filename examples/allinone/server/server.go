@@ -2,8 +2,7 @@
 // its state in a directory. It is what the command allinone runs, and can be embedded as a whole:
 //
 //	var options server.Options
-//	options.Register(flag.CommandLine)
-//	flag.Parse()
+//	table := options.Settings() // the defaults; package settings sets them from flags, the environment and a file
 //	s, err := server.Start(ctx, options)
 //
 // It needs root and what package machine needs of the host. The process may be killed at any moment; the next one with
@@ -19,26 +18,34 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kintoun/kintoun/event/webhook"
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/kintoun/kintoun/examples/allinone/machine"
+	"github.com/kintoun/kintoun/examples/allinone/observe"
 	"github.com/kintoun/kintoun/identity/fernet"
 	"github.com/kintoun/kintoun/image/filestore"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
+	"golang.org/x/sync/errgroup"
 )
 
 // Server is a running server.
 type Server struct {
 	*cloud.Cloud
-	db      *sql.DB
-	machine *machine.Machine
+	db       *sql.DB
+	machine  *machine.Machine
+	observer *observe.Observer
+	running  *errgroup.Group
+	stop     context.CancelFunc
 }
 
 // Start starts the server and returns when its APIs answer and the machine takes servers. It runs until ctx ends; see
 // [Server.Wait].
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{}
+	ctx, s.stop = context.WithCancel(ctx)
+	s.running, ctx = errgroup.WithContext(ctx)
 	if err := s.start(ctx, &o); err != nil {
-		return nil, errors.Join(diskFull(err, o.DataDir), s.close())
+		return nil, errors.Join(diskFull(err, o.DataDir), s.Stop(), o.Listeners.Close())
 	}
 	return s, nil
 }
@@ -49,30 +56,37 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	}
 	// The APIs need nothing of the host: what is wanted of it is recorded until it is ready.
 	options, err := o.cloud(ctx)
+	if options != nil {
+		s.db = options.DB
+	}
 	if err != nil {
 		return err
 	}
-	s.db = options.DB
+	observed := o.Observe(o.Listeners)
+	observed.Log, observed.Cursor = o.Log, webhook.FileCursor(o.Path("webhooks"))
+	if s.observer, err = observe.New(ctx, observed); err != nil {
+		return err
+	}
+	options.Wrap = s.observer.Wrap
 	if s.Cloud, err = cloud.Start(ctx, *options); err != nil {
 		return err
 	}
+	s.running.Go(s.Cloud.Wait)
+	s.running.Go(func() error { return s.observer.Run(ctx, s.Cloud) })
 	if s.machine, err = machine.Open(ctx, o.Options); err == nil {
 		_, err = s.AddHost(ctx, s.machine.Host())
 	}
-	if err != nil {
-		return errors.Join(err, s.Stop())
-	}
-	return nil
+	return err
 }
 
 // cloud opens what the cloud keeps in the data directory.
 func (o *Options) cloud(ctx context.Context) (*cloud.Options, error) {
-	if err := o.listeners().OpenMissing(o.Listen, o.Ports); err != nil {
+	if err := o.open(); err != nil {
 		return nil, err
 	}
 	tunnel, mtu := o.Tunnel()
 	c := &cloud.Options{
-		Listeners: o.Listeners, Region: o.Region, Name: o.Options.Host, TunnelType: tunnel, MTU: mtu, Log: o.Log,
+		Listeners: o.Listeners, PublicHost: o.PublicHost, Region: o.Region, Name: o.Options.Host, TunnelType: tunnel, MTU: mtu, Log: o.Log,
 		AdminPasswordRandom: o.AdminPassword == "" && !exists(o.adminPasswordFile()),
 	}
 	admin, err := o.Admin()
@@ -103,12 +117,25 @@ func exists(path string) bool {
 }
 
 // Wait returns when the server has stopped. Servers, routers and balancers go on.
-func (s *Server) Wait() error { return errors.Join(s.Cloud.Wait(), s.close()) }
+func (s *Server) Wait() error {
+	err := s.running.Wait()
+	s.stop()
+	return errors.Join(err, s.close())
+}
+
+// Stop ends the server and waits until it has stopped.
+func (s *Server) Stop() error {
+	s.stop()
+	return s.Wait()
+}
 
 func (s *Server) close() error {
 	var failures []error
 	if s.machine != nil {
 		failures = append(failures, s.machine.Close())
+	}
+	if s.observer != nil {
+		failures = append(failures, s.observer.Close())
 	}
 	if s.db != nil {
 		failures = append(failures, s.db.Close())

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package labnet is a small real network for tests inside a lab (package internal/lab): a Linux bridge for every network,
-// ports on it that satisfy [driver.Ports], and stations, which are hosts that ping, listen and dial.
+// Package labnet is a small real network for tests inside a lab (package internal/lab): a Linux bridge for every
+// network, ports on it that satisfy [driver.Ports], and stations, which are hosts that ping, listen and dial.
 package labnet
 
 import (

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package link makes the devices that fabrics share: bridges, tap devices and veth pairs, in the network namespace
-// that plays the host. A device's full identifier, of which its name has room for a part, is in its alias
-// (ip-link(8)), so that the kernel alone knows what exists.
+// Package link makes the devices that fabrics share: bridges, tap devices and veth pairs, in the network namespace that
+// plays the host. A device's full identifier, of which its name has room for a part, is in its alias (ip-link(8)), so
+// that the kernel alone knows what exists.
 //
 // Every function makes things as wanted, is cheap when they already are, and goes on where a killed process stopped.
 // Functions are safe for concurrent use on different devices.

@@ -4,69 +4,72 @@ package link
 
 import (
 	"errors"
-	"os"
-	"runtime"
+	"fmt"
 
-	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/netns"
+	"github.com/kintoun/kintoun/probe"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Probe makes one device of each kind ("bridge", "veth", "vxlan", "tun") in a throw-away network namespace, and says
-// which the kernel lacks.
+// What the kinds of devices are for.
+var purposes = map[string]string{
+	"bridge": "networks",
+	"veth":   "ports of routers and DHCP servers",
+	"vxlan":  "tunnels between hosts",
+	"tun":    "ports of virtual machines",
+}
+
+// Probe makes one device of each kind ("bridge", "veth", "vxlan", "tun") in a network namespace that is thrown away, and
+// names those that cannot be made.
 func Probe(kinds ...string) error {
-	return Scratch(func() error {
+	return netns.Scratch(func() error {
 		var errs []error
 		for _, kind := range kinds {
-			errs = append(errs, probe(kind))
+			if err := makeDevice(kind); err != nil {
+				errs = append(errs, missingKind(kind, err))
+			}
 		}
 		return errors.Join(errs...)
 	})
 }
 
-func probe(kind string) error {
+func makeDevice(kind string) error {
 	attrs := netlink.LinkAttrs{Name: "probe-" + kind}
-	var device netlink.Link
 	switch kind {
 	case "bridge":
-		device = &netlink.Bridge{LinkAttrs: attrs}
+		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	case "veth":
-		device = &netlink.Veth{LinkAttrs: attrs, PeerName: "probe-peer"}
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "probe-peer"})
 	case "vxlan":
-		device = &netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 4789}
-	default:
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return fault.Wrap(fault.ErrUnavailable, "the kernel's tap devices are missing (modprobe tun), or closed to this user: /dev/net/tun: %v", err)
-		}
-		return unix.Close(fd)
+		return netlink.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 4789})
+	case "tun":
+		return probeTap(attrs.Name)
 	}
-	if err := netlink.LinkAdd(device); err != nil {
-		return fault.Wrap(fault.ErrUnavailable, "the kernel has no %s devices (modprobe %s): %v", kind, kind, err)
-	}
-	return nil
+	return fmt.Errorf("no kind of device is called %q", kind)
 }
 
-// Scratch runs fn on a thread in a new network namespace; both end with it.
-func Scratch(fn func() error) error {
-	result := make(chan error, 1)
-	go scratch(fn, result)
-	return <-result
+// probeTap makes a tap device that ends with its descriptor.
+func probeTap(name string) error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	request, err := unix.NewIfreq(name)
+	if err == nil {
+		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}
+	return errors.Join(err, unix.Close(fd))
 }
 
-func scratch(fn func() error, result chan<- error) {
-	runtime.LockOSThread()
-	// The main thread never ends, and would stay in the namespace: hold it, so that another thread is taken.
-	if unix.Gettid() == os.Getpid() {
-		inner := make(chan error, 1)
-		go scratch(fn, inner)
-		result <- <-inner
-		runtime.UnlockOSThread()
-		return
+func missingKind(kind string, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return netns.MissingCapability("CAP_NET_ADMIN", "network devices", err)
 	}
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		result <- fault.Wrap(fault.ErrUnavailable, "a network namespace needs root: %v", err)
-		return
+	how := "modprobe " + kind + ", or a kernel with CONFIG_" + map[string]string{"bridge": "BRIDGE", "veth": "VETH", "vxlan": "VXLAN", "tun": "TUN"}[kind]
+	if kind == "tun" {
+		how += "; in a container, give it the device /dev/net/tun"
 	}
-	result <- fn()
+	return &probe.Missing{What: "the kernel's " + kind + " devices", Why: purposes[kind], How: how, Err: err}
 }

@@ -1,12 +1,13 @@
-// Command generate writes the tables of what of OpenStack's APIs is served: docs/api-coverage.md, and the short one
+// Command apicoverage writes the tables of what of OpenStack's APIs is served: docs/api-coverage.md, and the short one
 // in README.md.
 //
-//	go run ./internal/coverage/generate [DIR]
+//	go run ./examples/allinone/apicoverage [DIR]
 //
 // DIR is the repository's root, by default the working directory; make generate calls it. It builds each wire
-// package's routes without a service behind them, and calls none. It is the one package outside examples/ that
-// knows all wire packages.
+// package's routes without a service behind them, and calls none.
 package main
+
+//go:generate go run . ../../..
 
 import (
 	"fmt"
@@ -28,7 +29,7 @@ func main() {
 		root = os.Args[1]
 	}
 	if err := write(root); err != nil {
-		fmt.Fprintln(os.Stderr, "generate:", err)
+		fmt.Fprintln(os.Stderr, "apicoverage:", err)
 		os.Exit(1)
 	}
 }

@@ -1,0 +1,31 @@
+package machine
+
+import (
+	"context"
+
+	"github.com/kintoun/kintoun/compute/qemu"
+	"github.com/kintoun/kintoun/lbaas/haproxy"
+	"github.com/kintoun/kintoun/metadata/proxy"
+	"github.com/kintoun/kintoun/network/bridge"
+	"github.com/kintoun/kintoun/network/dhcp"
+	"github.com/kintoun/kintoun/network/netnsrouter"
+	"github.com/kintoun/kintoun/network/nftfilter"
+	"github.com/kintoun/kintoun/network/ovsgre"
+	"github.com/kintoun/kintoun/probe"
+)
+
+// Probe says everything that this machine lacks to be a host, with a [probe.Missing] for each thing; nil if nothing. It asks
+// every driver that [Open] would open, changes nothing, and takes about a second.
+func Probe(ctx context.Context, o Options) error {
+	errs := []error{
+		qemu.Probe(ctx, &qemu.Options{Dir: o.DataDir, RunDir: o.RunDir, Accelerator: o.Accelerator}),
+		nftfilter.Probe(ctx, nil), netnsrouter.Probe(ctx, nil), dhcp.Probe(ctx, nil), proxy.Probe(ctx, nil), haproxy.Probe(ctx, nil),
+	}
+	switch o.fabricKind() {
+	case "openvswitch":
+		errs = append(errs, ovsgre.Probe(ctx, nil))
+	case "bridge":
+		errs = append(errs, bridge.Probe(ctx, &bridge.Options{LocalAddress: o.TunnelAddress}))
+	}
+	return probe.Join(errs...)
+}
