@@ -74,7 +74,7 @@ func (s *Shop) Order(ctx context.Context, customer string) (pool string, err err
 	}
 	scope := lbaas.Scope{ProjectID: customer}
 	p, err := s.LBaaS.CreatePool(ctx, scope, lbaas.PoolSpec{
-		Name: "web", SubnetID: subnet.ID, Protocol: "HTTP", Method: "ROUND_ROBIN", AdminStateUp: true,
+		Name: "web", SubnetID: subnet.ID, Protocol: "HTTP", Method: "ROUND_ROBIN",
 	})
 	if err != nil {
 		return "", err
@@ -89,14 +89,14 @@ func (s *Shop) Order(ctx context.Context, customer string) (pool string, err err
 			return "", err
 		}
 		_, err = s.LBaaS.CreateMember(ctx, scope, lbaas.MemberSpec{
-			PoolID: p.ID, Address: port.FixedIPs[0].Address, Port: 80, Weight: 1, AdminStateUp: true,
+			PoolID: p.ID, Address: port.FixedIPs[0].Address, Port: 80, Weight: 1,
 		})
 		if err != nil {
 			return "", err
 		}
 	}
 	vip, err := s.LBaaS.CreateVIP(ctx, scope, lbaas.VIPSpec{
-		Name: "front", SubnetID: subnet.ID, ProtocolPort: 80, Protocol: "HTTP", PoolID: p.ID, ConnectionLimit: -1, AdminStateUp: true,
+		Name: "front", SubnetID: subnet.ID, ProtocolPort: 80, Protocol: "HTTP", PoolID: p.ID, ConnectionLimit: -1,
 	})
 	if err != nil {
 		return "", err
