@@ -41,7 +41,7 @@ type Balancers interface {
 }
 
 // Plugger gives a balancer its place in a network: a device in the balancer's namespace, without addresses.
-// A driver calls it; whoever owns the network provides it.
+// A driver calls it; whoever owns the network provides it: where package network does, by its Agent's Plug and Unplug.
 type Plugger interface {
 	// Plug makes device exist inside the existing namespace, connected to the port's network.
 	Plug(ctx context.Context, portID, namespace, device string) error

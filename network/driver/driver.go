@@ -94,7 +94,8 @@ type DHCPServers interface {
 	List(ctx context.Context) ([]string, error)
 }
 
-// Network is a layer 2 broadcast domain as one host needs to know it.
+// Network is a layer 2 broadcast domain as one host needs to know it. Drivers refuse one that has neither Segment nor
+// Physical, and a Physical that the host does not have.
 type Network struct {
 	ID string
 	// Segment tells networks apart between hosts: the VXLAN identifier or GRE key. Zero where Physical is set.
@@ -108,7 +109,8 @@ type Network struct {
 	Peers []netip.Addr
 }
 
-// Port is a place in a network, with a device on this host at its end.
+// Port is a place in a network, with a device on this host at its end. Drivers refuse one whose network is not there, whose
+// MAC is none, or whose device cannot have the name.
 type Port struct {
 	ID        string
 	NetworkID string

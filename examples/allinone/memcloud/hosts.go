@@ -139,8 +139,9 @@ func (h *Host) CutOff() error {
 	return errors.Join(agents.Stop(), h.cloud.Advance(downAfter))
 }
 
-// Kill takes the host's power away: it is cut off, and what ran on it runs no more. After [Host.Join] it is empty, and
-// the cloud makes it match again.
+// Kill takes the host's power away: it is cut off, and what ran on it runs no more. Its servers are ACTIVE in the API as
+// before, as in Nova, since nobody can say otherwise. After [Host.Join] the host is empty: what is still wanted of networks and
+// balancers is made again, and servers are SHUTOFF until somebody starts them.
 func (h *Host) Kill() error {
 	if err := h.CutOff(); err != nil {
 		return err

@@ -38,7 +38,8 @@ type Options struct {
 	// BuildTime is how long it takes to start, stop or reboot a server. By default it happens at once: a request that
 	// changes something is answered when the cloud has done it, so that the next one finds the server ACTIVE.
 	BuildTime time.Duration
-	// Faults are what goes wrong; more can be added at any time, see [Cloud].Faults. By default an empty set.
+	// Faults are what goes wrong; more can be added at any time, see [Cloud].Faults. By default an empty set
+	// with the seed 1; give inject.New(seed) for other strikes of faults with a probability.
 	Faults *inject.Set
 	// Listen and Ports are where the APIs listen; free ports of 127.0.0.1 by default.
 	Listen string
