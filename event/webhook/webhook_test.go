@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +77,13 @@ func (rc *receiver) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rc.answer(n, r, m)
 }
 
+// attempts are those so far.
+func (rc *receiver) attempts() []attempt {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	return slices.Clone(rc.got)
+}
+
 // types are the messages' types in the order of the attempts.
 func (rc *receiver) types() (list []string) {
 	rc.mu.Lock()
@@ -128,8 +137,8 @@ func TestMessagesComeInOrderAndTheNextRunGoesOn(t *testing.T) {
 		feed.Add(server("c"))
 		run(t, feed, one(event.Filter{}), options, func() { synctest.Wait() })
 		require.Equal(t, []string{"compute.server.created a", "compute.server.created b", "compute.server.created c"}, to.types())
-		require.Equal(t, "evt_compute_2_1782907202000000", to.got[0].id)
-		require.Equal(t, to.got[0].Data.Time, to.got[0].Timestamp)
+		require.Equal(t, "evt_compute_2_1782907202000000", to.attempts()[0].id)
+		require.Equal(t, to.attempts()[0].Data.Time, to.attempts()[0].Timestamp)
 		at, err := cursor.Load(t.Context(), "one")
 		require.NoError(t, err)
 		require.Equal(t, event.Position{"compute": 5}, at)
@@ -157,13 +166,13 @@ func TestFailuresAreRepeatedLaterEachTime(t *testing.T) {
 			feed.Add(server("b"))
 			pass(10 * time.Minute)
 		})
-		require.Len(t, to.got, 6)
+		require.Len(t, to.attempts(), 6)
 		for i, bounds := range [][2]time.Duration{{500 * time.Millisecond, time.Second}, {time.Second, 2 * time.Second}, {2 * time.Second, 4 * time.Second}, {100 * time.Second, 100 * time.Second}} {
-			require.Equal(t, to.got[i].id, to.got[i+1].id)
-			pause := to.got[i+1].at.Sub(to.got[i].at)
+			require.Equal(t, to.attempts()[i].id, to.attempts()[i+1].id)
+			pause := to.attempts()[i+1].at.Sub(to.attempts()[i].at)
 			require.True(t, bounds[0] <= pause && pause <= bounds[1], "pause %d: %s", i, pause)
 		}
-		require.Equal(t, "b", to.got[5].Data.ID)
+		require.Equal(t, "b", to.attempts()[5].Data.ID)
 	})
 }
 
@@ -184,7 +193,7 @@ func TestAMessageThatCanNotBeTakenIsDroppedInTheEnd(t *testing.T) {
 			pass(7 * time.Minute)
 			require.Contains(t, to.types(), "compute.server.created b")
 		})
-		require.Less(t, len(to.got), 40)
+		require.Less(t, len(to.attempts()), 40)
 	})
 }
 
@@ -196,7 +205,7 @@ func TestAReceiverThatIsGoneIsLeftInPeace(t *testing.T) {
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to, Cursor: cursor}, func() {
 			feed.Add(server("a"))
 			pass(time.Hour)
-			require.Len(t, to.got, 1)
+			require.Len(t, to.attempts(), 1)
 		})
 		run(t, feed, one(event.Filter{}), &webhook.Options{Transport: to, Cursor: cursor}, func() { synctest.Wait() })
 		require.Equal(t, []string{"compute.server.created a", "compute.server.created a"}, to.types())
@@ -206,10 +215,10 @@ func TestAReceiverThatIsGoneIsLeftInPeace(t *testing.T) {
 func TestHooksDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		feed := &memfeed.Feed{Domain: "compute"}
-		slow := 0
+		var slow atomic.Int32
 		to := &receiver{answer: func(_ int, r *http.Request, _ message) (*http.Response, error) {
 			if r.URL.Host == "slow.test" {
-				slow++
+				slow.Add(1)
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
@@ -220,9 +229,9 @@ func TestHooksDoNotWaitForEachOther(t *testing.T) {
 			feed.Add(server("a"))
 			feed.Add(server("b"))
 			synctest.Wait()
-			require.Len(t, to.got, 3)
+			require.Len(t, to.attempts(), 3)
 			pass(90 * time.Second)
-			require.Equal(t, 2, slow)
+			require.EqualValues(t, 2, slow.Load())
 		})
 	})
 }
