@@ -87,6 +87,8 @@ type Set struct {
 	seed uint64
 
 	mu      sync.Mutex
+	waiting int
+	struck  int
 	next    uint64
 	faults  []*placed
 	strikes []Strike
@@ -156,6 +158,32 @@ func (s *Set) Strikes() []Strike {
 	return append([]Strike(nil), s.strikes...)
 }
 
+// Struck is how often faults struck so far.
+func (s *Set) Struck() int {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.struck
+}
+
+// Waiting is how many steps a fault holds up at the moment, by a delay or until it is removed.
+func (s *Set) Waiting() int {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting
+}
+
+func (s *Set) wait(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += n
+}
+
 // Idle are the faults that never met a step: a test that expected them to strike may have misspelt one.
 func (s *Set) Idle() []Fault {
 	if s == nil {
@@ -198,6 +226,8 @@ func (s *Set) Strike(ctx context.Context, step Step) (*Fault, error) {
 	if p == nil {
 		return nil, nil
 	}
+	s.wait(1)
+	defer s.wait(-1)
 	if p.Delay > 0 {
 		timer := time.NewTimer(p.Delay)
 		defer timer.Stop()
@@ -225,6 +255,7 @@ func (s *Set) find(step Step) *placed {
 			continue
 		}
 		p.struck++
+		s.struck++
 		if len(s.strikes) == kept {
 			s.strikes = append(s.strikes[:0], s.strikes[1:]...)
 		}

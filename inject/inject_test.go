@@ -81,6 +81,7 @@ func TestHangingAndDelaysEnd(t *testing.T) {
 		s.Add(inject.Fault{Delay: time.Hour, Step: "b"})
 		go func() {
 			time.Sleep(time.Minute)
+			require.Equal(t, 1, s.Waiting())
 			remove()
 		}()
 		start := time.Now()
@@ -91,6 +92,7 @@ func TestHangingAndDelaysEnd(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, s.Meet(ctx, inject.Step{Name: "b"}), context.DeadlineExceeded)
+		require.Zero(t, s.Waiting())
 		s.Clear()
 		require.NoError(t, s.Meet(t.Context(), inject.Step{Name: "b"}))
 	})

@@ -175,11 +175,16 @@ func (c *Cloud) wrap(service cloud.Service, handler http.Handler) http.Handler {
 	return handler
 }
 
-// settlePatience bounds the wait: what a fault holds up is not waited for.
-const settlePatience = 100 * time.Millisecond
+const (
+	// settlePatience bounds the wait for what is done.
+	settlePatience = 5 * time.Second
+	// faultPatience bounds it where a fault holds something up.
+	faultPatience = 50 * time.Millisecond
+)
 
 func (c *Cloud) settling(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		struck := c.Faults.Struck()
 		next.ServeHTTP(w, r)
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			return
@@ -187,8 +192,29 @@ func (c *Cloud) settling(next http.Handler) http.Handler {
 		// The answer is small and leaves when this handler returns.
 		ctx, cancel := context.WithTimeout(r.Context(), settlePatience)
 		defer cancel()
-		_ = c.Settle(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = c.Settle(ctx)
+		}()
+		c.await(done, cancel, struck)
 	})
+}
+
+// await waits until all is done, or a fault is seen at work.
+func (c *Cloud) await(done <-chan struct{}, cancel func(), struck int) {
+	look := time.NewTicker(faultPatience)
+	defer look.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-look.C:
+			if c.Faults.Waiting() > 0 || c.Faults.Struck() > struck {
+				cancel()
+			}
+		}
+	}
 }
 
 // Stop ends the cloud and forgets everything.

@@ -115,13 +115,14 @@ func TestFishCompletes(t *testing.T) {
 	}
 }
 
-// TestZshCompletes presses the tabulator in a terminal of its own.
+// TestZshCompletes presses the tabulator in a terminal of its own, once the line editor shows its prompt: before that the
+// key is a character like others.
 func TestZshCompletes(t *testing.T) {
 	script := complete(t, "zsh", ".zsh")
 	const terminal = `
 zmodload zsh/zpty
 zpty box zsh -f -i
-zpty -w box "PS1=; autoload -Uz compinit; compinit -u -D; source $1; zstyle ':completion:*' list-prompt ''; unsetopt zle_bracketed_paste; echo rea''dy"
+zpty -w box "PS1=; autoload -Uz compinit; compinit -u -D; source $1; zstyle ':completion:*' list-prompt ''; unsetopt zle_bracketed_paste; PS1=rea''dy"
 zpty -r box said '*ready*'
 zpty -w -n box "box $2"$'\t\C-a: \C-e  end\n'
 zpty -r box said '*end*'
