@@ -46,15 +46,19 @@ var hostSpec = record.Spec[Host]{
 	Key:      func(h *Host) string { return h.Name },
 	Revision: func(h *Host) *int64 { return &h.Revision },
 	Event:    func(h *Host) record.Event { return record.Event{Type: "hypervisor", ID: h.ID} },
+	// As the scheduler reads them. Many have the same free memory: with the name in the index nothing is left to sort.
+	Indexes:   [][]string{{"crowding", "id"}},
+	Unindexed: []string{"crowding"},
 	Columns: []record.Column[Host]{
 		{Name: "number", Value: func(h *Host) any { return h.Number }},
 		{Name: "hypervisor", Value: func(h *Host) any { return h.ID }},
 		{Name: "service", Value: func(h *Host) any { return h.ServiceID }},
-		{Name: "free", Value: func(h *Host) any { return int64(free(h)) + farFromZero }},
+		{Name: "crowding", Value: func(h *Host) any { return farFromZero - int64(free(h)) }},
 	},
 }
 
-// farFromZero keeps free memory from being negative in the database, where numbers may be sorted as texts.
+// farFromZero keeps crowding, which grows as free memory shrinks, from being negative in the database, where numbers may
+// be sorted as texts.
 const farFromZero = 1 << 40
 
 // Up says whether the host was heard of lately.

@@ -53,7 +53,7 @@ const candidatesFirst = 32
 
 // candidates reads the hosts that a server may come to.
 func (s *Service) candidates(tx *record.Tx, c *scheduler) (err error) {
-	q := record.Query{Order: []record.Order{{Column: "free", Descending: true}}}
+	q := record.Query{Order: []record.Order{{Column: "crowding"}}}
 	switch {
 	case c.want.Host != "":
 		q.Where = []record.Condition{record.Eq("id", c.want.Host)}
