@@ -1,6 +1,7 @@
 package compute_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -138,6 +139,30 @@ func TestSchedulerFitsServersToHosts(t *testing.T) {
 	_, err = c.CreateServers(t.Context(), red, complete(compute.ServerSpec{Zone: "moon"}))
 	require.ErrorIs(t, err, compute.ErrInvalid)
 	require.ErrorIs(t, c.DeleteHost(t.Context(), "small"), compute.ErrConflict)
+}
+
+func TestSchedulerLooksAtAllOfManyHosts(t *testing.T) {
+	c := newCloud(t, &compute.Options{Quota: &compute.Quota{Cores: -1, Instances: -1, RAMMiB: -1}})
+	const hosts = 40
+	name := func(i int) string { return fmt.Sprintf("host%02d", i) }
+	for i := range hosts {
+		c.run(t, name(i), memcompute.NewHost(), nil, nil)
+	}
+	list, err := c.CreateServers(t.Context(), admin, complete(compute.ServerSpec{MinCount: hosts, MaxCount: hosts}))
+	require.NoError(t, err)
+	used := map[string]int{}
+	for _, v := range list {
+		used[v.Host]++
+	}
+	require.Len(t, used, hosts, "each the one with the most free memory")
+	disabled := true
+	for i := range hosts - 1 {
+		_, err = c.ChangeHost(t.Context(), name(i), compute.HostChange{Disabled: &disabled})
+		require.NoError(t, err)
+	}
+	list, err = c.CreateServers(t.Context(), admin, complete(compute.ServerSpec{}))
+	require.NoError(t, err)
+	require.Equal(t, name(hosts-1), list[0].Host)
 }
 
 func TestServerGroupsSpreadServers(t *testing.T) {
