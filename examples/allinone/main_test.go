@@ -16,6 +16,7 @@ import (
 	openstackconfig "github.com/gophercloud/gophercloud/v2/openstack/config"
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -111,7 +112,7 @@ func TestCompletionOfTheProgram(t *testing.T) {
 // TestTheServerInTheBackgroundHasTheSameSettings is what `allinone up` gives to `allinone serve`.
 func TestTheServerInTheBackgroundHasTheSameSettings(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("up wants root before anything else")
+		labtest.Skip(t, "up wants root before anything else: run as root")
 	}
 	s := newOptions("allinone", []string{"KINTOUN_ADMIN_PASSWORD=whispered", "KINTOUN_REGION=Here"})
 	err := s.run(t.Context(), []string{"up", "-config=", "-lab", "-guest", t.TempDir(), "-metrics", "127.0.0.1:1", "-data", t.TempDir(), "-image-port", "9000"})

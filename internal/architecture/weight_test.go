@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -184,7 +185,7 @@ var bound = map[string]struct{ systems, why string }{
 
 func TestPortable(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles half of the standard library for other systems")
+		labtest.Skip(t, "compiles half of the standard library for other systems: run without -short")
 	}
 	all := packages(t)
 	for _, system := range []string{"darwin", "windows"} {
