@@ -42,7 +42,8 @@ test:
 bench:
 	@scripts/install up test
 	@examples/allinone/guest/build --disk build/guest
-	go test -run '^$$' -bench . -benchtime 1s -timeout 30m ./...
+	go test -run '^$$' -bench . -skip '^BenchmarkServer$$' -benchtime 1s -p 1 -timeout 30m ./...
+	go test -run '^$$' -bench '^BenchmarkServer$$' -benchtime 8x -timeout 30m ./examples/allinone/e2e
 
 lint:
 	golangci-lint run
