@@ -1,0 +1,213 @@
+// Package objectstore keeps objects in containers in accounts: OpenStack's object storage, which is Amazon's S3 too where its
+// buckets are the containers of an account.
+package objectstore
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/fault"
+)
+
+// Errors that this package's errors wrap.
+var (
+	ErrNotFound     = fault.ErrNotFound
+	ErrConflict     = fault.ErrConflict
+	ErrInvalid      = fault.ErrInvalid
+	ErrQuota        = fault.ErrQuota
+	ErrForbidden    = fault.ErrForbidden
+	ErrUnauthorized = fault.ErrUnauthorized
+	ErrTooLarge     = fault.ErrTooLarge
+	ErrUnsupported  = fault.ErrUnsupported
+	// What exactly is not there.
+	ErrNoAccount   = fmt.Errorf("account: %w", ErrNotFound)
+	ErrNoContainer = fmt.Errorf("container: %w", ErrNotFound)
+	ErrNoObject    = fmt.Errorf("object: %w", ErrNotFound)
+	ErrNoVersion   = fmt.Errorf("version: %w", ErrNotFound)
+	ErrNoUpload    = fmt.Errorf("upload: %w", ErrNotFound)
+	// ErrNotEmpty is a container that cannot be deleted while it has objects.
+	ErrNotEmpty = fmt.Errorf("not empty: %w", ErrConflict)
+	// ErrChecksum is content that is not what its checksum says.
+	ErrChecksum = fmt.Errorf("checksum: %w", ErrInvalid)
+	// ErrIncomplete is content that ended early.
+	ErrIncomplete = fmt.Errorf("incomplete: %w", ErrInvalid)
+	// ErrPrecondition and ErrNotModified are conditions that do not hold (RFC 9110, section 13).
+	ErrPrecondition = fmt.Errorf("precondition failed: %w", ErrConflict)
+	ErrNotModified  = fmt.Errorf("not modified: %w", ErrPrecondition)
+	// ErrDeleteMarker is a version that only says that the object was deleted; it comes with ErrNoObject.
+	ErrDeleteMarker = fmt.Errorf("delete marker: %w", ErrNoObject)
+)
+
+// Caller is who asks. The zero Caller is nobody, who may read what is everybody's.
+type Caller struct {
+	// Account is the account that the caller may do everything with; empty for none.
+	Account string
+	// What access control lists can name: a user of a project, by identifiers or names, and roles (or, with TempAuth,
+	// groups).
+	UserID, UserName, ProjectID, ProjectName string
+	Roles                                    []string
+	// Admin may do everything with every account, and what only operators may: set account quotas.
+	Admin bool
+	// Referrer is the page that led here (RFC 9110, section 10.1.3), which lists can name too.
+	Referrer string
+	// Grant is what a signature of the account's key allows besides, as of a temporary URL; nil for nothing.
+	Grant *Grant
+}
+
+// Grant allows to read or to write objects whose names begin with Prefix (or the one object of that name, if Exact).
+type Grant struct {
+	Account, Container, Prefix string
+	Exact, Read, Write, Delete bool
+}
+
+// Path names an object; without Object a container, without Container an account.
+type Path struct{ Account, Container, Object string }
+
+// Account is a project's containers.
+type Account struct {
+	ID string
+	// Metadata are the owner's pairs, names in lower case without a dialect's prefix ("quota-bytes" is not among them).
+	Metadata map[string]string
+	// Keys sign temporary URLs; who can change the account sees them.
+	Keys [2]string
+	// QuotaBytes and QuotaObjects bound the account; nil is no bound. Only an admin changes them.
+	QuotaBytes, QuotaObjects *int64
+	// Access are the rights that the owner gave others on the account (X-Account-Access-Control): JSON of admin,
+	// read-write and read-only lists; empty for none.
+	Access string
+	// Containers, Objects and Bytes are what there is, always.
+	Containers, Objects, Bytes int64
+	CreatedAt, UpdatedAt       time.Time
+	Revision                   int64
+}
+
+// VersioningState is what happens to an object that is overwritten or deleted.
+type VersioningState string
+
+// The states. A container that never had versioning is "".
+const (
+	VersioningEnabled   VersioningState = "Enabled"
+	VersioningSuspended VersioningState = "Suspended"
+)
+
+// Container holds objects.
+type Container struct {
+	ID, Account, Name string
+	Settings
+	// Objects and Bytes count the current objects (older versions are in VersionBytes), always.
+	Objects, Bytes, VersionBytes int64
+	CreatedAt, UpdatedAt         time.Time
+	Revision                     int64
+}
+
+// Settings are what can be changed about a container.
+type Settings struct {
+	// Metadata are the owner's pairs, names in lower case without a dialect's prefix. Those that features use are among
+	// them under the names that Swift gives them (web-index, web-listings, access-control-allow-origin, temp-url-key…).
+	Metadata map[string]string
+	// Read and Write are access control lists in Swift's notation (".r:*,.rlistings", "project:user", "role").
+	Read, Write string
+	// QuotaBytes and QuotaObjects bound the container; nil is no bound.
+	QuotaBytes, QuotaObjects *int64
+	// Versioning keeps older versions in the container itself.
+	Versioning VersioningState
+	// VersionsLocation and HistoryLocation name a container that older versions are moved to, as Swift did first; with
+	// VersionsLocation a delete brings the last one back.
+	VersionsLocation, HistoryLocation string
+	// SyncTo and SyncKey are kept for clients and do nothing.
+	SyncTo, SyncKey string
+	// Documents are what the S3 dialect keeps of a bucket (cors, lifecycle, tagging, policy…), each as its dialect has it.
+	Documents map[string]string
+	// Lifecycle are the rules that objects expire by.
+	Lifecycle []LifecycleRule
+}
+
+// LifecycleRule has objects expire.
+type LifecycleRule struct {
+	ID, Prefix string
+	Tags       map[string]string
+	Disabled   bool
+	// Days and Date say when a current object expires; NoncurrentDays when an older version does; AbortDays when an
+	// upload in parts is given up; DeletedMarkers removes delete markers that hide nothing. Zero is never.
+	Days, NoncurrentDays, AbortDays int
+	Date                            time.Time
+	DeletedMarkers                  bool
+}
+
+// Object is one version of an object.
+type Object struct {
+	Container string // the container's identifier
+	Name      string
+	// Version is empty for the version that was written without versioning ("null" in S3).
+	Version string
+	// Current is the version that is read when no version is named. A DeleteMarker hides the older ones.
+	Current, DeleteMarker bool
+	ObjectInfo
+	// Size is in bytes: the manifest's own for a large object. ETag is the content's MD5 in lower-case hexadecimal digits, or
+	// for an object uploaded in parts that of its parts' MD5s with the number of parts ("…-3").
+	Size int64
+	ETag string
+	// Parts are the contents that the object is made of, in order.
+	Parts []Part
+	// CreatedAt is when this version's content was written, ChangedAt when anything of it was.
+	CreatedAt, ChangedAt time.Time
+	Revision             int64
+}
+
+// ObjectInfo is what a client says of an object besides its content.
+type ObjectInfo struct {
+	ContentType string
+	// Headers are given back as they came: Cache-Control, Content-Disposition, Content-Encoding, Content-Language, Expires,
+	// X-Robots-Tag; names in canonical form.
+	Headers map[string]string
+	// Metadata are the owner's pairs, names in lower case without a dialect's prefix.
+	Metadata map[string]string
+	Tags     map[string]string
+	// Checksums are those that the client gave and that held, by algorithm: "CRC32C" → base64.
+	Checksums map[string]string
+	// ExpiresAt is when the object is gone; zero is never.
+	ExpiresAt time.Time
+	// Segments make the object a static large object (Swift's SLO): reading it reads them in order.
+	Segments []Segment
+	// SegmentPrefix ("container/prefix") makes it a dynamic large object: reading it reads all objects there, by name.
+	SegmentPrefix string
+	// Link makes it a symbolic link.
+	Link *Link
+}
+
+// Segment is an element of a static large object: an object, or Data.
+type Segment struct {
+	Container, Name string
+	Data            []byte
+	// ETag and Size are checked when the manifest is written, and again when it is read. Size counts the whole segment.
+	ETag string
+	Size int64
+	// First and Last are the bytes of the segment that count, if Ranged.
+	Ranged      bool
+	First, Last int64
+	// SubManifest is a segment that is a large object itself.
+	SubManifest bool
+	ContentType string
+	ModifiedAt  time.Time
+}
+
+// Link is where a symbolic link leads. An empty Account is the link's own. With an ETag the target must have it.
+type Link struct {
+	Account, Container, Object string
+	ETag                       string
+	Size                       int64
+	ContentType                string
+}
+
+// Part is a content in the store.
+type Part struct {
+	Ref  string
+	Size int64
+	ETag string
+}
+
+// Conditions decide whether a request goes on (RFC 9110, section 13). Entity tags are without quotes; "*" is any.
+type Conditions struct {
+	IfMatch, IfNoneMatch               []string
+	IfModifiedSince, IfUnmodifiedSince time.Time
+}
