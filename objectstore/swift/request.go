@@ -137,7 +137,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve finds the route and the caller, and serves the request.
 func (h *handler) serve(q *request) error {
 	path, bad := "", error(nil)
-	if _, fixed := h.routes[q.URL.Path]; fixed && !strings.Contains(q.URL.Path, "{") {
+	_, fixed := h.routes[q.URL.Path]
+	if fixed = fixed && !strings.Contains(q.URL.Path, "{"); fixed {
 		path = q.URL.Path
 	} else if q.named, bad = splitPath(q.URL.Path); bad == nil {
 		path = pattern(q.named)
@@ -159,7 +160,7 @@ func (h *handler) serve(q *request) error {
 	if route == nil {
 		return &refusal{status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {allowed(h.routes[path])}}}
 	}
-	if path == q.URL.Path {
+	if fixed {
 		return route.Serve(q.w, q.Request)
 	}
 	if err := h.api.prepare(q, route.Public); err != nil {

@@ -190,7 +190,7 @@ func (a *api) putManifest(q *request) error {
 		return err
 	case len(report.errors) > 0:
 		return q.reported(report, http.StatusBadRequest)
-	case spec.ETag != "" && spec.ETag != largeETag(spec.Segments):
+	case spec.ETag != "" && spec.ETag != (&objectstore.Object{ObjectInfo: spec.ObjectInfo}).EntityTag():
 		return status(http.StatusUnprocessableEntity)
 	}
 	manifest := renderManifest(spec.Segments)
@@ -289,23 +289,6 @@ func (w *wish) segment(r *objectstore.Reader, last bool, report *report) objects
 		wrong("Etag Mismatch")
 	}
 	return s
-}
-
-// largeETag is the entity tag of a large object: the MD5 of its segments' entity tags.
-func largeETag(segments []objectstore.Segment) string {
-	sum := md5.New() //nolint:gosec // Swift's entity tags
-	for i := range segments {
-		switch s := &segments[i]; {
-		case s.Data != nil:
-			one := md5.Sum(s.Data) //nolint:gosec // likewise
-			_, _ = io.WriteString(sum, hex.EncodeToString(one[:]))
-		case s.Ranged:
-			_, _ = fmt.Fprintf(sum, "%s:%d-%d;", s.ETag, s.First, s.Last)
-		default:
-			_, _ = io.WriteString(sum, s.ETag)
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // manifestRow is a segment as multipart-manifest=get shows it.
