@@ -19,6 +19,7 @@ var (
 	ErrUnauthorized = fault.ErrUnauthorized
 	ErrTooLarge     = fault.ErrTooLarge
 	ErrUnsupported  = fault.ErrUnsupported
+	ErrUnavailable  = fault.ErrUnavailable
 	// What exactly is not there.
 	ErrNoAccount   = fmt.Errorf("account: %w", ErrNotFound)
 	ErrNoContainer = fmt.Errorf("container: %w", ErrNotFound)
@@ -31,6 +32,15 @@ var (
 	ErrChecksum = fmt.Errorf("checksum: %w", ErrInvalid)
 	// ErrIncomplete is content that ended early.
 	ErrIncomplete = fmt.Errorf("incomplete: %w", ErrInvalid)
+	// ErrPartTooSmall is a part of an upload that is too small to be any but the last.
+	ErrPartTooSmall = fmt.Errorf("too small: %w", ErrInvalid)
+	// ErrPart is a part that an upload has not got, or not with that checksum; ErrPartOrder are parts out of order.
+	ErrPart      = fmt.Errorf("part: %w", ErrInvalid)
+	ErrPartOrder = fmt.Errorf("order of parts: %w", ErrInvalid)
+	// ErrRange is a range that lies outside of the content.
+	ErrRange = fmt.Errorf("range: %w", ErrInvalid)
+	// ErrSegment is a segment of a large object, or the target of a link, that is not what it was said to be.
+	ErrSegment = fmt.Errorf("segment: %w", ErrConflict)
 	// ErrPrecondition and ErrNotModified are conditions that do not hold (RFC 9110, section 13).
 	ErrPrecondition = fmt.Errorf("precondition failed: %w", ErrConflict)
 	ErrNotModified  = fmt.Errorf("not modified: %w", ErrPrecondition)
@@ -54,7 +64,8 @@ type Caller struct {
 	Grant *Grant
 }
 
-// Grant allows to read or to write objects whose names begin with Prefix (or the one object of that name, if Exact).
+// Grant allows to read or to write objects whose names begin with Prefix (or the one object of that name, if Exact). An empty
+// Container is all of the account's, as the account's own key opens them: large objects and links lead there.
 type Grant struct {
 	Account, Container, Prefix string
 	Exact, Read, Write, Delete bool
@@ -75,10 +86,12 @@ type Account struct {
 	// Access are the rights that the owner gave others on the account (X-Account-Access-Control): JSON of admin,
 	// read-write and read-only lists; empty for none.
 	Access string
-	// Containers, Objects and Bytes are what there is, always.
+	// Containers, Objects (those that are current) and Bytes (of all versions) are what there is, always.
 	Containers, Objects, Bytes int64
-	CreatedAt, UpdatedAt       time.Time
-	Revision                   int64
+	// UploadBytes are those of the parts of unfinished uploads, which are not among Bytes and count for the quota.
+	UploadBytes          int64
+	CreatedAt, UpdatedAt time.Time
+	Revision             int64
 }
 
 // VersioningState is what happens to an object that is overwritten or deleted.
@@ -139,56 +152,72 @@ type Object struct {
 	Container string // the container's identifier
 	Name      string
 	// Version is empty for the version that was written without versioning ("null" in S3).
-	Version string
+	Version string `json:",omitzero"`
 	// Current is the version that is read when no version is named. A DeleteMarker hides the older ones.
-	Current, DeleteMarker bool
+	Current      bool `json:",omitzero"`
+	DeleteMarker bool `json:",omitzero"`
 	ObjectInfo
 	// Size is in bytes: the manifest's own for a large object. ETag is the content's MD5 in lower-case hexadecimal digits, or
-	// for an object uploaded in parts that of its parts' MD5s with the number of parts ("…-3").
+	// for an object uploaded in parts that of its parts' MD5s with the number of parts ("…-3"). See [Object.Length] and
+	// [Object.EntityTag] for those of what a static large object is made of.
 	Size int64
-	ETag string
-	// Parts are the contents that the object is made of, in order.
-	Parts []Part
-	// CreatedAt is when this version's content was written, ChangedAt when anything of it was.
+	ETag string `json:",omitzero"`
+	// PartCount is how many parts it was uploaded in; zero for an object that was not.
+	PartCount int `json:",omitzero"`
+	// CreatedAt is when this version's content was written, ChangedAt when anything but its tags was.
 	CreatedAt, ChangedAt time.Time
-	Revision             int64
+	Revision             int64 `json:"-"`
+}
+
+// LastModified is when the object changed, in whole seconds, rounded up as Swift does.
+func (o *Object) LastModified() time.Time { return ceilSecond(o.ChangedAt) }
+
+func ceilSecond(t time.Time) time.Time {
+	if whole := t.Truncate(time.Second); !whole.Equal(t) {
+		return whole.Add(time.Second)
+	}
+	return t
 }
 
 // ObjectInfo is what a client says of an object besides its content.
 type ObjectInfo struct {
-	ContentType string
+	ContentType string `json:",omitzero"`
 	// Headers are given back as they came: Cache-Control, Content-Disposition, Content-Encoding, Content-Language, Expires,
 	// X-Robots-Tag; names in canonical form.
-	Headers map[string]string
+	Headers map[string]string `json:",omitempty"`
 	// Metadata are the owner's pairs, names in lower case without a dialect's prefix.
-	Metadata map[string]string
-	Tags     map[string]string
+	Metadata map[string]string `json:",omitempty"`
+	Tags     map[string]string `json:",omitempty"`
 	// Checksums are those that the client gave and that held, by algorithm: "CRC32C" → base64.
-	Checksums map[string]string
+	Checksums map[string]string `json:",omitempty"`
 	// ExpiresAt is when the object is gone; zero is never.
-	ExpiresAt time.Time
+	ExpiresAt time.Time `json:",omitzero"`
 	// Segments make the object a static large object (Swift's SLO): reading it reads them in order.
-	Segments []Segment
+	Segments []Segment `json:",omitempty"`
 	// SegmentPrefix ("container/prefix") makes it a dynamic large object: reading it reads all objects there, by name.
-	SegmentPrefix string
+	SegmentPrefix string `json:",omitzero"`
 	// Link makes it a symbolic link.
-	Link *Link
+	Link *Link `json:",omitempty"`
 }
 
 // Segment is an element of a static large object: an object, or Data.
 type Segment struct {
-	Container, Name string
-	Data            []byte
-	// ETag and Size are checked when the manifest is written, and again when it is read. Size counts the whole segment.
-	ETag string
+	Container string `json:",omitzero"`
+	Name      string `json:",omitzero"`
+	Data      []byte `json:",omitempty"`
+	// ETag and Size are checked when the manifest is written, and again when it is read; an empty ETag and a Size below
+	// zero are filled in when it is written. Size counts the whole segment.
+	ETag string `json:",omitzero"`
 	Size int64
 	// First and Last are the bytes of the segment that count, if Ranged.
-	Ranged      bool
-	First, Last int64
-	// SubManifest is a segment that is a large object itself.
-	SubManifest bool
-	ContentType string
-	ModifiedAt  time.Time
+	Ranged bool  `json:",omitzero"`
+	First  int64 `json:",omitzero"`
+	Last   int64 `json:",omitzero"`
+	// SubManifest is a segment that is a large object itself. This and what follows is filled in when the manifest is
+	// written.
+	SubManifest bool      `json:",omitzero"`
+	ContentType string    `json:",omitzero"`
+	ModifiedAt  time.Time `json:",omitzero"`
 }
 
 // Link is where a symbolic link leads. An empty Account is the link's own. With an ETag the target must have it.
@@ -197,13 +226,6 @@ type Link struct {
 	ETag                       string
 	Size                       int64
 	ContentType                string
-}
-
-// Part is a content in the store.
-type Part struct {
-	Ref  string
-	Size int64
-	ETag string
 }
 
 // Conditions decide whether a request goes on (RFC 9110, section 13). Entity tags are without quotes; "*" is any.

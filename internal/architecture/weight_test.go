@@ -123,14 +123,17 @@ func command(t *testing.T, env []string, name string, args ...string) []byte {
 // heavy are parts of the standard library that not everybody is to carry, and who may, with the reason.
 var heavy = map[string]map[string]string{
 	"database/sql": {
-		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state",
+		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "objectstore": "state",
 		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain",
+		"objectstore/swift": "its domain", "objectstore/s3": "its domain",
 	},
 	"net/http": {
 		"identity/keystone": "its API", "image/glance": "its API", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
 		"metadata": "its API", "metadata/memmetadata": "its domain", "metadata/proxy": "its API",
 		"event/sse": "its protocol", "event/webhook": "its protocol",
 		"inject/injecthttp": "faults that meet requests",
+		"objectstore/swift": "its API", "objectstore/s3": "its API",
+		"objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
 	},
 	"os/exec": {
 		"compute/qemu": "QEMU", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",

@@ -45,6 +45,9 @@ func Ne(column string, value any) Condition { return Condition{column, "<>", []a
 // Lt and the like compare in the column's order.
 func Lt(column string, value any) Condition { return Condition{column, "<", []any{value}} }
 
+// Gt holds where the column is more than value.
+func Gt(column string, value any) Condition { return Condition{column, ">", []any{value}} }
+
 // Ge holds where the column is at least value.
 func Ge(column string, value any) Condition { return Condition{column, ">=", []any{value}} }
 

@@ -95,7 +95,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 // layout is a fingerprint of the tables as this program wants them.
 func (s *Store) layout() string {
 	h := sha256.New()
-	_, _ = io.WriteString(h, commonColumns+eventColumns)
+	_, _ = io.WriteString(h, s.commonColumns()+eventColumns)
 	for _, t := range s.tables {
 		_, _ = io.WriteString(h, t.describe())
 	}
@@ -103,7 +103,17 @@ func (s *Store) layout() string {
 }
 
 // commonColumns are those that every record's table has.
-const commonColumns = "id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+func (s *Store) commonColumns() string {
+	return "id " + s.text() + " PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+}
+
+// text is the type of texts that sort by their bytes, as they do in SQLite.
+func (s *Store) text() string {
+	if s.postgres {
+		return `TEXT COLLATE "C"`
+	}
+	return "TEXT"
+}
 
 func (s *Store) create(tx *Tx) error {
 	sequence := "INTEGER PRIMARY KEY AUTOINCREMENT"

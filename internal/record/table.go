@@ -31,6 +31,8 @@ type Spec[T any] struct {
 	// Event says how a change of the record is told to the world, see [Store.Events]. Nil, and an Event without a
 	// type, keep it inside.
 	Event func(*T) Event
+	// Quiet records leave no change in the feed: what only one Service of the domain has to know.
+	Quiet bool
 }
 
 // Event is what [Store.Events] tells of a record besides its identifier.
@@ -81,7 +83,7 @@ func (t *Table[T]) describe() string {
 
 func (t *Table[T]) migrate(tx *Tx) error {
 	// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
-	definition := commonColumns
+	definition := t.store.commonColumns()
 	for _, column := range t.columns {
 		definition += ", " + column + t.columnType()
 	}
@@ -125,7 +127,7 @@ func (t *Table[T]) always(column string) bool {
 
 func (t *Table[T]) columnType() string {
 	if t.store.postgres {
-		return " TEXT"
+		return " " + t.store.text()
 	}
 	return ""
 }
@@ -195,7 +197,7 @@ func (t *Table[T]) Insert(tx *Tx, r *T) error {
 	if err := t.claim(tx, r); err != nil {
 		return err
 	}
-	return tx.change(t.kind, t.spec.Key(r), Created, t.event(r), t.host(r))
+	return t.tell(tx, t.spec.Key(r), Created, t.event(r), t.host(r))
 }
 
 // Update replaces the record, which must be at the revision that it was read at: else [ErrStale].
@@ -215,7 +217,15 @@ func (t *Table[T]) Update(tx *Tx, r *T) error {
 			return err
 		}
 	}
-	return tx.change(t.kind, t.spec.Key(r), Updated, t.event(r), host)
+	return t.tell(tx, t.spec.Key(r), Updated, t.event(r), host)
+}
+
+// tell adds a write to the feed, if anybody has to hear of it.
+func (t *Table[T]) tell(tx *Tx, id string, op Op, e Event, host any) error {
+	if t.spec.Quiet {
+		return nil
+	}
+	return tx.change(t.kind, id, op, e, host)
 }
 
 // replace writes the next revision of the record.
@@ -292,7 +302,7 @@ func (t *Table[T]) Delete(tx *Tx, id string) error {
 	if last.Gone {
 		last = Event{} // it was told before
 	}
-	return tx.change(t.kind, id, Deleted, last, host)
+	return t.tell(tx, id, Deleted, last, host)
 }
 
 // take removes the record and says what its last event is, and whose it was.
