@@ -68,7 +68,7 @@ func (a *api) getAttributes(q *request) error {
 		}
 	}
 	h := q.w.Header()
-	h.Set("Last-Modified", httpTime(o.Object.CreatedAt))
+	h.Set("Last-Modified", httpTime(o.Object.LastModified()))
 	if o.Object.Version != "" {
 		h.Set("X-Amz-Version-Id", o.Object.Version)
 	}
@@ -76,9 +76,10 @@ func (a *api) getAttributes(q *request) error {
 }
 
 func (q *request) attributeParts(o *objectstore.Reader) (*attributeParts, error) {
-	if !isMultipart(o.Object) {
+	if o.Object.PartCount == 0 {
 		return nil, nil
 	}
+	all := make([]int64, o.Object.PartCount)
 	limit, marker := int64(maxKeys), int64(0)
 	for name, n := range map[string]*int64{"X-Amz-Max-Parts": &limit, "X-Amz-Part-Number-Marker": &marker} {
 		text := q.Header.Get(name)
@@ -91,10 +92,9 @@ func (q *request) attributeParts(o *objectstore.Reader) (*attributeParts, error)
 		}
 		*n = min(v, maxParts)
 	}
-	all := o.Object.Parts
 	p := &attributeParts{PartsCount: len(all), PartNumberMarker: int(marker), MaxParts: int(min(limit, maxKeys))}
 	for i := int(marker); i < len(all) && len(p.Parts) < p.MaxParts; i++ {
-		p.Parts = append(p.Parts, attributePart{i + 1, all[i].Size})
+		p.Parts = append(p.Parts, attributePart{i + 1, all[i]})
 		p.NextPartNumberMarker = i + 1
 	}
 	p.IsTruncated = int(marker)+len(p.Parts) < len(all)

@@ -148,6 +148,6 @@ func (a *api) copyObject(q *request) error {
 		h.Set("X-Amz-Copy-Source-Version-Id", from.version)
 	}
 	return writeXML(q.w, http.StatusOK, copyResult{
-		XMLName: xml.Name{Space: namespace, Local: "CopyObjectResult"}, LastModified: stamp(o.CreatedAt), ETag: quoted(o.ETag), checksumFields: checksumsOf(o.Checksums),
+		XMLName: xml.Name{Space: namespace, Local: "CopyObjectResult"}, LastModified: stamp(o.LastModified()), ETag: quoted(o.EntityTag()), checksumFields: checksumsOf(o.Checksums),
 	})
 }

@@ -73,6 +73,10 @@ var kinds = []struct {
 	{objectstore.ErrNotFound, "NoSuchBucket", "The bucket does not exist."},
 	{objectstore.ErrNotEmpty, "BucketNotEmpty", "The bucket is not empty."},
 	{objectstore.ErrConflict, "OperationAborted", ""},
+	{objectstore.ErrRange, "InvalidRange", "The requested range is not satisfiable."},
+	{objectstore.ErrPartTooSmall, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size."},
+	{objectstore.ErrPartOrder, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number."},
+	{objectstore.ErrPart, "InvalidPart", "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."},
 	{objectstore.ErrChecksum, "BadDigest", "The content is not what its checksum says."},
 	{objectstore.ErrIncomplete, "IncompleteBody", "The body ended before the announced number of bytes."},
 	{objectstore.ErrQuota, "QuotaExceeded", ""},
@@ -80,6 +84,7 @@ var kinds = []struct {
 	{objectstore.ErrUnauthorized, "AccessDenied", "Access Denied"},
 	{objectstore.ErrTooLarge, "EntityTooLarge", ""},
 	{objectstore.ErrUnsupported, "NotImplemented", ""},
+	{objectstore.ErrUnavailable, "ServiceUnavailable", "The service cannot answer now. Please try again."},
 	{objectstore.ErrInvalid, "InvalidArgument", ""},
 }
 

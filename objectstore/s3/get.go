@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -73,12 +74,10 @@ func (a *api) getObject(q *request) error {
 	}
 	offset, length, status := int64(0), o.Size, http.StatusOK
 	if spec.Part > 0 {
-		offset, length, err = part(o, spec.Part)
-		if err != nil {
-			return err
-		}
-		if h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(max(1, len(o.Object.Parts)))); o.Size > 0 {
+		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(max(1, o.Object.PartCount)))
+		if o.Size > 0 {
 			status = http.StatusPartialContent
+			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first(o), first(o)+o.Size-1, o.Object.Length()))
 		}
 	} else if text := q.Header.Get("Range"); text != "" && ifRange(q.Header.Get("If-Range"), o) {
 		var ranged bool
@@ -87,11 +86,10 @@ func (a *api) getObject(q *request) error {
 			return fail("InvalidRange", "The requested range is not satisfiable").with("RangeRequested", text).with("ActualObjectSize", formatCount(o.Size))
 		} else if ranged {
 			status = http.StatusPartialContent
+			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, offset+length-1, o.Size))
 		}
 	}
-	if status == http.StatusPartialContent {
-		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, offset+length-1, o.Size))
-	} else if strings.EqualFold(q.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+	if status != http.StatusPartialContent && strings.EqualFold(q.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
 		checksumHeaders(h, o.Object)
 	}
 	h.Set("Content-Length", formatCount(length))
@@ -125,6 +123,9 @@ func (q *request) openSpec() (spec objectstore.OpenSpec, err error) {
 
 // missing tells a delete marker that was named from one that hides the object.
 func missing(err error, q *request) error {
+	if errors.Is(err, objectstore.ErrRange) {
+		return fail("InvalidPartNumber", "The requested partnumber is not satisfiable")
+	}
 	if e := toAPI(err); e.Code == "NoSuchKey" {
 		if isMarker(err) && q.query.Has("versionId") {
 			q.w.Header().Set("X-Amz-Delete-Marker", "true")
@@ -143,7 +144,7 @@ func missing(err error, q *request) error {
 func describe(h http.Header, o *objectstore.Reader) {
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Etag", quoted(o.ETag))
-	h.Set("Last-Modified", httpTime(o.Object.CreatedAt))
+	h.Set("Last-Modified", httpTime(o.Object.LastModified()))
 	contentType := o.ContentType
 	if contentType == "" {
 		contentType = defaultContentType
@@ -198,27 +199,6 @@ func overrides(h http.Header, q *request) error {
 	}
 	return nil
 }
-
-// part finds where a part of an object begins and how long it is. An object that was not uploaded in parts has one.
-func part(o *objectstore.Reader, number int) (offset, length int64, err error) {
-	parts := o.Object.Parts
-	if !isMultipart(o.Object) {
-		if number > 1 {
-			return 0, 0, fail("InvalidPartNumber", "The requested partnumber is not satisfiable").with("ActualPartCount", "1")
-		}
-		return 0, o.Size, nil
-	}
-	if number > len(parts) {
-		return 0, 0, fail("InvalidPartNumber", "The requested partnumber is not satisfiable").with("ActualPartCount", strconv.Itoa(len(parts)))
-	}
-	for i := range number - 1 {
-		offset += parts[i].Size
-	}
-	return offset, parts[number-1].Size, nil
-}
-
-// isMultipart says whether the object was uploaded in parts, which its entity tag tells.
-func isMultipart(o *objectstore.Object) bool { return strings.Contains(o.ETag, "-") }
 
 // parseRange reads one range of bytes. More than one, and what is none, does not count: the whole object is the answer, as
 // S3's is. A range that the object does not reach has a negative length.
@@ -275,7 +255,7 @@ func ifRange(text string, o *objectstore.Reader) bool {
 		return true
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return o.Object.CreatedAt.Truncate(time.Second).Equal(at)
+		return o.Object.LastModified().Equal(at)
 	}
 	return slices.Contains(etags(text), o.ETag) && !strings.HasPrefix(text, "W/")
 }
@@ -307,3 +287,5 @@ func (a *api) send(q *request, o *objectstore.Reader, offset, length int64, stat
 	}
 	return nil
 }
+
+func first(*objectstore.Reader) int64 { return 0 }

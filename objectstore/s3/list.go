@@ -107,7 +107,7 @@ func (a *api) page(q *request, l *listing, withOwner bool) (p page, err error) {
 			p.last = e.Prefix
 			continue
 		}
-		entry := listEntry{Key: l.text(e.Name), LastModified: stamp(e.CreatedAt), ETag: quoted(e.ETag), Size: e.Size, StorageClass: "STANDARD"}
+		entry := listEntry{Key: l.text(e.Name), LastModified: stamp(e.LastModified()), ETag: quoted(e.EntityTag()), Size: e.Length(), StorageClass: "STANDARD"}
 		for name := range e.Checksums {
 			entry.ChecksumAlgorithm = append(entry.ChecksumAlgorithm, name)
 		}
@@ -280,13 +280,14 @@ func (a *api) listVersions(q *request) error {
 func (q *request) version(l *listing, o *objectstore.Object) versionEntry {
 	v := versionEntry{
 		XMLName: xml.Name{Local: "Version"}, Key: l.text(o.Name), VersionId: versionName(o.Version), IsLatest: o.Current,
-		LastModified: stamp(o.CreatedAt), Owner: q.ownerOf(),
+		LastModified: stamp(o.LastModified()), Owner: q.ownerOf(),
 	}
 	if o.DeleteMarker {
 		v.XMLName.Local = "DeleteMarker"
 		return v
 	}
-	v.ETag, v.Size, v.StorageClass = quoted(o.ETag), &o.Size, "STANDARD"
+	size := o.Length()
+	v.ETag, v.Size, v.StorageClass = quoted(o.EntityTag()), &size, "STANDARD"
 	for name := range o.Checksums {
 		v.ChecksumAlgorithm = append(v.ChecksumAlgorithm, name)
 	}

@@ -2,7 +2,6 @@ package s3
 
 import (
 	"encoding/xml"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -23,6 +22,17 @@ type checksumFields struct {
 
 func checksumsOf(sums map[string]string) checksumFields {
 	return checksumFields{sums["CRC32"], sums["CRC32C"], sums["CRC64NVME"], sums["SHA1"], sums["SHA256"]}
+}
+
+// sums are the checksums by their algorithms' names.
+func (c checksumFields) sums() map[string]string {
+	sums := map[string]string{}
+	for name, sum := range map[string]string{"CRC32": c.CRC32, "CRC32C": c.CRC32C, "CRC64NVME": c.CRC64NVME, "SHA1": c.SHA1, "SHA256": c.SHA256} {
+		if sum != "" {
+			sums[name] = sum
+		}
+	}
+	return sums
 }
 
 type createUploadResult struct {
@@ -273,7 +283,7 @@ func (a *api) completeUpload(q *request) error {
 		if i > 0 && p.PartNumber <= wish.Parts[i-1].PartNumber {
 			return fail("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
 		}
-		parts[i] = objectstore.CompletedPart{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
+		parts[i] = objectstore.CompletedPart{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`), Checksums: p.sums()}
 	}
 	c, err := writeConditions(q.Header)
 	if err != nil {
@@ -281,7 +291,7 @@ func (a *api) completeUpload(q *request) error {
 	}
 	o, err := a.objects.CompleteUpload(q.Context(), q.caller, q.path, q.upload(), parts, c)
 	if err != nil {
-		return written(incomplete(err), c)
+		return written(err, c)
 	}
 	if o.Version != "" {
 		q.w.Header().Set("X-Amz-Version-Id", o.Version)
@@ -289,17 +299,6 @@ func (a *api) completeUpload(q *request) error {
 	return writeXML(q.w, http.StatusOK, completeResult{
 		Location: location(q), Bucket: q.path.Container, Key: q.path.Object, ETag: quoted(o.ETag), checksumFields: checksumsOf(o.Checksums),
 	})
-}
-
-// incomplete says what is wrong with the list of parts.
-func incomplete(err error) error {
-	if errors.Is(err, objectstore.ErrPart) {
-		return fail("InvalidPart", "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
-	}
-	if errors.Is(err, objectstore.ErrPartTooSmall) {
-		return fail("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
-	}
-	return err
 }
 
 func location(q *request) string {
