@@ -147,12 +147,20 @@ func (c *chunkReader) end() error {
 	if err := c.trailers(); err != nil {
 		return err
 	}
-	if _, err := c.r.ReadByte(); err == nil {
-		return fail("InvalidRequest", "The body goes on behind its last chunk.")
-	} else if !errors.Is(err, io.EOF) {
-		return err
+	return c.nothingMore()
+}
+
+// nothingMore allows for an empty line, which some clients end with.
+func (c *chunkReader) nothingMore() error {
+	for n := 0; ; n++ {
+		b, err := c.r.ReadByte()
+		if err != nil {
+			return err
+		}
+		if b != '\r' && b != '\n' || n == len("\r\n") {
+			return fail("InvalidRequest", "The body goes on behind its last chunk.")
+		}
 	}
-	return io.EOF
 }
 
 func (c *chunkReader) trailers() error {
@@ -167,6 +175,9 @@ func (c *chunkReader) trailers() error {
 			return cut(err)
 		}
 		if line == "" {
+			if c.sign != nil && c.trailing && signature == "" && n < maxTrailers {
+				continue // the signature stands behind an empty line
+			}
 			break
 		}
 		name, value, found := strings.Cut(line, ":")

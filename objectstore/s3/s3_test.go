@@ -178,6 +178,7 @@ func TestObjectsComeAndGo(t *testing.T) {
 	require.True(t, bytes.Equal(content, got))
 	stat, err := o.Stat()
 	require.NoError(t, err)
+	require.NoError(t, o.Close())
 	require.Equal(t, info.ETag, stat.ETag)
 	require.Equal(t, "text/plain", stat.ContentType)
 	require.Equal(t, "blue", stat.UserMetadata["Colour"])
