@@ -108,6 +108,9 @@ func TestVersionsAreListedPageByPage(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list.Entries, 8)
 	require.Equal(t, "b/", list.Entries[6].Prefix)
-	_, err = h.Versions(t.Context(), owner, in("c", ""), objectstore.Listing{Marker: "a", VersionMarker: "null"})
+	list, err = h.Versions(t.Context(), owner, in("c", ""), objectstore.Listing{Marker: "a", VersionMarker: "null"})
+	require.NoError(t, err)
+	require.Len(t, list.Entries, 9, "the version without a version is gone: what may have been behind it is listed")
+	_, err = h.Versions(t.Context(), owner, in("c", ""), objectstore.Listing{Marker: "a", VersionMarker: "x"})
 	require.ErrorIs(t, err, objectstore.ErrInvalid)
 }
