@@ -79,13 +79,10 @@ func (s *Service) CreateContainer(ctx context.Context, caller Caller, path Path,
 		}
 		account.Containers++
 		t.wrote++
-		if a == nil {
-			err = t.saveAccount(&account, true)
-		} else {
+		if a != nil {
 			*a = account
 			t.counted[a.ID] = true
-		}
-		if err != nil {
+		} else if err := t.saveAccount(&account, true); err != nil {
 			return err
 		}
 		row := result

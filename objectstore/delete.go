@@ -26,6 +26,8 @@ type Deleted struct {
 	Existed bool
 	// Count is how many objects were deleted, segments among them; Missing how many of the segments were not there.
 	Count, Missing int
+	// Failed says which segments are still there, and why.
+	Failed map[Path]error
 }
 
 // Delete deletes an object. In a container with versioning that makes a delete marker, unless a version is named. One that is not

@@ -54,11 +54,20 @@ func limitOf(limit, most int) int {
 	return limit
 }
 
-// span is a range of names: from low on (above it, if above) to below high; empty is unbounded.
+// span is a range of names: from low on (above it, if above) to below high; empty is unbounded. Where there are several of a
+// name, those of low that sort above sub are in it too.
 type span struct {
-	low, high string
-	above     bool
-	reverse   bool
+	low, high, sub string
+	above, reverse bool
+}
+
+func (l *Listing) check() error {
+	for _, text := range []string{l.Prefix, l.Delimiter, l.Marker, l.EndMarker, l.VersionMarker} {
+		if err := checkText("listing", text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Listing) span() span {
@@ -122,10 +131,13 @@ type found[T any] struct {
 const manyNames = 100
 
 // walk lists names, rolled up at a delimiter: however many are behind a prefix, it looks at few of them.
-func walk[T any](l Listing, limit int, fetch func(sp span, n int) ([]T, error), name func(*T) string) (list []found[T], truncated bool, err error) {
+func walk[T any](l Listing, sub string, fetch func(sp span, n int) ([]T, error), name func(*T) (name, sub string)) (list []found[T], truncated bool, err error) {
 	sp, rolled := l.span(), ""
+	if sp.above {
+		sp.sub = sub
+	}
 	for !sp.empty() {
-		n := limit + 1 - len(list)
+		n := l.Limit + 1 - len(list)
 		if l.Delimiter != "" {
 			n = min(n, manyNames)
 		}
@@ -135,7 +147,7 @@ func walk[T any](l Listing, limit int, fetch func(sp span, n int) ([]T, error), 
 		}
 		last := ""
 		for i := range rows {
-			last = name(&rows[i])
+			last, sub = name(&rows[i])
 			if _, after, found := strings.Cut(last[len(l.Prefix):], l.Delimiter); found && l.Delimiter != "" {
 				prefix := last[:len(last)-len(after)]
 				if prefix != rolled && prefix != l.Marker {
@@ -146,10 +158,10 @@ func walk[T any](l Listing, limit int, fetch func(sp span, n int) ([]T, error), 
 			}
 			list = appendFound(list, &rows[i], "")
 		}
-		if len(list) > limit {
-			return list[:limit], true, nil
+		if len(list) > l.Limit {
+			return list[:l.Limit], true, nil
 		}
-		if len(rows) < n || !sp.advance(last, rolled) {
+		if len(rows) < n || !sp.advance(last, sub, rolled) {
 			break
 		}
 	}
@@ -161,7 +173,8 @@ func appendFound[T any](list []found[T], row *T, prefix string) []found[T] {
 }
 
 // advance moves the span behind the last name, or behind all that begin with what it was rolled up to.
-func (sp *span) advance(last, rolled string) bool {
+func (sp *span) advance(last, sub, rolled string) bool {
+	sp.sub = ""
 	inside := rolled != "" && strings.HasPrefix(last, rolled)
 	switch {
 	case sp.reverse && inside:
@@ -172,7 +185,7 @@ func (sp *span) advance(last, rolled string) bool {
 		sp.low, sp.above = successor(rolled), false
 		return sp.low != ""
 	default:
-		sp.low, sp.above = last, true
+		sp.low, sp.above, sp.sub = last, true, sub
 	}
 	return true
 }
@@ -183,9 +196,9 @@ func (s *Service) Objects(ctx context.Context, caller Caller, path Path, l Listi
 	if err != nil {
 		return ObjectList{}, err
 	}
-	rows, truncated, err := walk(l, l.Limit,
+	rows, truncated, err := walk(l, "",
 		func(sp span, n int) ([]objectRow, error) { return s.objectRange(tx, c.ID, sp, n) },
-		func(r *objectRow) string { return r.Name })
+		func(r *objectRow) (string, string) { return r.Name, "" })
 	return objectList(rows, truncated), err
 }
 
@@ -195,10 +208,8 @@ func (s *Service) listed(ctx context.Context, caller *Caller, path Path, l *List
 	if err := s.checkContainer(path); err != nil {
 		return nil, nil, err
 	}
-	for _, text := range []string{l.Prefix, l.Delimiter, l.Marker, l.EndMarker} {
-		if err := checkText("listing", text); err != nil {
-			return nil, nil, err
-		}
+	if err := l.check(); err != nil {
+		return nil, nil, err
 	}
 	in := s.reading(ctx)
 	_, c, err := s.open(in, caller, path, readList)

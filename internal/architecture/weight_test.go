@@ -53,7 +53,8 @@ var modulesOf = map[string][]string{
 	"network/nftfilter":   {system, enter, netlink, nftables, netlink2, socket2, xnet, xsync},
 	"network/dhcp":        {system, enter, netlink, dhcp, native, lz4, uio, xnet},
 	"lbaas":               {uuid}, "lbaas/haproxy": {system, enter, netlink}, "lbaas/drivertest": {testify, yaml, uuid},
-	"metadata/proxy": {system, enter},
+	"metadata/proxy":          {system, enter},
+	"objectstore/fileobjects": {system}, "objectstore/drivertest": {testify, yaml},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto},
 }
@@ -125,6 +126,7 @@ var heavy = map[string]map[string]string{
 	"database/sql": {
 		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "objectstore": "state",
 		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain",
+		"objectstore/fileobjects": "its index",
 		"objectstore/swift": "its domain", "objectstore/s3": "its domain",
 	},
 	"net/http": {
@@ -170,20 +172,21 @@ func TestProgramsAreOutsiders(t *testing.T) {
 // bound says which packages exist on some systems only. All others build everywhere: a control plane, a test cloud and a
 // program that talks to one have to run on a developer's own machine.
 var bound = map[string]struct{ systems, why string }{
-	"compute/qemu":        {"linux", "namespaces, cgroups, tap devices by descriptor"},
-	"compute/qemu/qmp":    {"linux darwin", "descriptors passed over Unix sockets"},
-	"image/filestore":     {"linux darwin", "a rename that replaces, a directory that is synced"},
-	"lbaas/haproxy":       {"linux", "namespaces"},
-	"metadata/proxy":      {"linux", "namespaces"},
-	"network/bridge":      {"linux", "netlink"},
-	"network/dhcp":        {"linux", "namespaces"},
-	"network/netnsrouter": {"linux", "namespaces, nf_tables"},
-	"network/nftfilter":   {"linux", "nf_tables"},
-	"network/ovsgre":      {"linux", "netlink"},
-	"examples/balancer":   {"linux", "lbaas/haproxy"},
-	"examples/metadata":   {"linux", "metadata/proxy"},
-	"examples/twotenants": {"linux", "network/bridge and netnsrouter"},
-	"examples/vmrunner":   {"linux", "compute/qemu"},
+	"compute/qemu":            {"linux", "namespaces, cgroups, tap devices by descriptor"},
+	"compute/qemu/qmp":        {"linux darwin", "descriptors passed over Unix sockets"},
+	"image/filestore":         {"linux darwin", "a rename that replaces, a directory that is synced"},
+	"lbaas/haproxy":           {"linux", "namespaces"},
+	"metadata/proxy":          {"linux", "namespaces"},
+	"network/bridge":          {"linux", "netlink"},
+	"network/dhcp":            {"linux", "namespaces"},
+	"network/netnsrouter":     {"linux", "namespaces, nf_tables"},
+	"network/nftfilter":       {"linux", "nf_tables"},
+	"network/ovsgre":          {"linux", "netlink"},
+	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
+	"examples/balancer":       {"linux", "lbaas/haproxy"},
+	"examples/metadata":       {"linux", "metadata/proxy"},
+	"examples/twotenants":     {"linux", "network/bridge and netnsrouter"},
+	"examples/vmrunner":       {"linux", "compute/qemu"},
 }
 
 func TestPortable(t *testing.T) {

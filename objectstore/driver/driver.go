@@ -10,11 +10,12 @@
 //	content, _ := s.Put(ctx, "0197-1", strings.NewReader("a song"), 6)
 //	r, _ := s.Open(ctx, "0197-1", 2, 4)
 //
-// Package fileobjects keeps files on a disk, memobjects memory, s3objects any S3 and swiftobjects an existing Swift; package
-// drivertest is the suite that all pass. What only some stores can do is an optional interface, found by type assertion:
+// Package fileobjects keeps files on a disk, memobjects memory, s3objects any S3 and swiftobjects an existing Swift;
+// sealedobjects encrypts what another one keeps. Package drivertest is the suite that all pass. What only some stores can do is an optional interface, found by type assertion:
 // [Checker].
 //
-// The package needs nothing but the standard library. Errors wrap fs.ErrNotExist, fs.ErrExist and fs.ErrInvalid where the
+// The package needs nothing but the standard library, and keeps nothing itself: it has what stores share, [CheckRef], [Body] and
+// [Range]. Errors wrap fs.ErrNotExist, fs.ErrExist and fs.ErrInvalid where the
 // methods say so; others are the store's own. All methods are safe for concurrent use.
 package driver
 

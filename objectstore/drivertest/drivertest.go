@@ -1,10 +1,8 @@
 // Package drivertest is the conformance suite that every store of object contents (package objectstore/driver) passes.
 //
-//	func newStore(testing.TB) driver.Store { return memobjects.New(nil) }
-//
-//	func TestStore(t *testing.T) { drivertest.TestStore(t, newStore) }
-//
-//	func BenchmarkStore(b *testing.B) { drivertest.BenchmarkStore(b, newStore) }
+//	func TestStore(t *testing.T) {
+//		drivertest.TestStore(t, func(testing.TB) driver.Store { return memobjects.New(nil) })
+//	}
 //
 // It needs testify, and of the host what the store needs; it keeps some 20 MiB, the benchmarks more. A process that is killed
 // is not in it, nor a disk that is full: a store's own test must do that. Errors are test failures, with the name of the part;

@@ -15,11 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func newStore(testing.TB) driver.Store { return memobjects.New(nil) }
+func TestStore(t *testing.T) {
+	drivertest.TestStore(t, func(testing.TB) driver.Store { return memobjects.New(nil) })
+}
 
-func TestStore(t *testing.T) { drivertest.TestStore(t, newStore) }
-
-func BenchmarkStore(b *testing.B) { drivertest.BenchmarkStore(b, newStore) }
+func BenchmarkStore(b *testing.B) {
+	drivertest.BenchmarkStore(b, func(testing.TB) driver.Store { return memobjects.New(nil) })
+}
 
 func TestFaults(t *testing.T) {
 	boom := errors.New("boom")
