@@ -2,7 +2,9 @@ package s3_test
 
 import (
 	"bufio"
+	"crypto/hmac"
 	"crypto/md5"
+	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -138,7 +140,7 @@ func TestBadBodies(t *testing.T) {
 		"two checksums":      {[]string{"X-Amz-Checksum-Crc32c", "AAAAAA==", "X-Amz-Checksum-Crc32", "AAAAAA=="}, 400, "InvalidRequest"},
 		"unknown streaming":  {[]string{"X-Amz-Content-Sha256", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"}, 501, "NotImplemented"},
 		"length of chunks":   {[]string{"X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, 411, "MissingContentLength"},
-		"no chunks":          {[]string{"X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length", "4"}, 400, "InvalidChunkSizeError"},
+		"no chunks":          {[]string{"X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length", "4"}, 400, "IncompleteBody"},
 		"unsigned trailer":   {[]string{"X-Amz-Trailer", "x-amz-checksum-crc32"}, 400, "InvalidRequest"},
 		"encryption":         {[]string{"X-Amz-Server-Side-Encryption", "AES256"}, 501, "NotImplemented"},
 		"another class":      {[]string{"X-Amz-Storage-Class", "GLACIER"}, 400, "InvalidStorageClass"},
@@ -281,8 +283,10 @@ func TestNames(t *testing.T) {
 		s.do("DELETE", at, "").is(204, "")
 	}
 	for _, name := range []string{"%00", "%ff", "a%C0%AFb"} {
-		r := s.request("PUT", "/mine/"+name, "x")
-		a := s.send(signer.SignV2(*r, access, secret, false))
+		h := hmac.New(sha1.New, []byte(secret))
+		date := time.Now().UTC().Format(http.TimeFormat)
+		_, _ = io.WriteString(h, "PUT\n\n\n"+date+"\n/mine/"+name)
+		a := s.nobody("PUT", "/mine/"+name, "x", "Date", date, "Authorization", "AWS "+access+":"+base64.StdEncoding.EncodeToString(h.Sum(nil)))
 		require.Equal(t, 400, a.status, "%s: %s", name, a.body)
 	}
 }
