@@ -11,6 +11,7 @@ import (
 type attributePart struct {
 	PartNumber int
 	Size       int64
+	checksumFields
 }
 
 type attributeParts struct {
@@ -79,7 +80,10 @@ func (q *request) attributeParts(o *objectstore.Reader) (*attributeParts, error)
 	if o.Object.PartCount == 0 {
 		return nil, nil
 	}
-	all := make([]int64, o.Object.PartCount)
+	all, err := o.Parts(q.Context())
+	if err != nil {
+		return nil, err
+	}
 	limit, marker := int64(maxKeys), int64(0)
 	for name, n := range map[string]*int64{"X-Amz-Max-Parts": &limit, "X-Amz-Part-Number-Marker": &marker} {
 		text := q.Header.Get(name)
@@ -93,10 +97,15 @@ func (q *request) attributeParts(o *objectstore.Reader) (*attributeParts, error)
 		*n = min(v, maxParts)
 	}
 	p := &attributeParts{PartsCount: len(all), PartNumberMarker: int(marker), MaxParts: int(min(limit, maxKeys))}
-	for i := int(marker); i < len(all) && len(p.Parts) < p.MaxParts; i++ {
-		p.Parts = append(p.Parts, attributePart{i + 1, all[i]})
-		p.NextPartNumberMarker = i + 1
+	for _, part := range all {
+		if part.Number <= int(marker) {
+			continue
+		}
+		if p.IsTruncated = len(p.Parts) == p.MaxParts; p.IsTruncated {
+			break
+		}
+		p.Parts = append(p.Parts, attributePart{part.Number, part.Size, checksumsOf(part.Checksums)})
+		p.NextPartNumberMarker = part.Number
 	}
-	p.IsTruncated = int(marker)+len(p.Parts) < len(all)
 	return p, nil
 }

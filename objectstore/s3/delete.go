@@ -85,9 +85,8 @@ func (a *api) deleteObjects(q *request) error {
 	if n := len(wish.Objects); n == 0 || n > maxDeletes {
 		return fail("MalformedXML", "One to %d keys can be deleted at once.", maxDeletes)
 	}
-	if _, err := a.objects.Container(q.Context(), objectstore.Caller{Admin: true}, q.bucket()); err != nil && !q.signed {
-		return fail("AccessDenied", "Access Denied")
-	} else if err != nil {
+	// Who may not look at the bucket is told of each key that it may not delete it, whether or not the bucket is there.
+	if _, err := a.objects.Container(q.Context(), q.caller, q.bucket()); err != nil && !denied(err) {
 		return err
 	}
 	var answer deleteResult
@@ -132,4 +131,8 @@ func (a *api) deleteOne(q *request, path objectstore.Path, spec objectstore.Dele
 		a.options.Log.Error("delete failed", "request", q.w.Header().Get(headerRequestID), "key", path.Object, "error", err)
 	}
 	return done, err
+}
+
+func denied(err error) bool {
+	return errors.Is(err, objectstore.ErrForbidden) || errors.Is(err, objectstore.ErrUnauthorized)
 }

@@ -77,7 +77,7 @@ func (a *api) getObject(q *request) error {
 		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(max(1, o.Object.PartCount)))
 		if o.Size > 0 {
 			status = http.StatusPartialContent
-			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first(o), first(o)+o.Size-1, o.Object.Length()))
+			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", o.First, o.First+o.Size-1, o.Object.Length()))
 		}
 	} else if text := q.Header.Get("Range"); text != "" && ifRange(q.Header.Get("If-Range"), o) {
 		var ranged bool
@@ -287,5 +287,3 @@ func (a *api) send(q *request, o *objectstore.Reader, offset, length int64, stat
 	}
 	return nil
 }
-
-func first(*objectstore.Reader) int64 { return 0 }

@@ -134,15 +134,15 @@ func isSum(a *algorithm, value string) bool {
 // Read yields the body, and the end of file only when everything held.
 func (p *payload) Read(b []byte) (int, error) {
 	n, err := p.src.Read(b)
+	if p.size >= 0 && p.read+int64(n) > p.size {
+		n, err = int(p.size-p.read), fail("IncompleteBody", "The body is longer than the announced number of bytes.")
+	}
 	p.read += int64(n)
 	if p.sum != nil {
 		_, _ = p.sum.Write(b[:n]) // a hash never fails
 	}
 	if p.check != nil {
 		_, _ = p.check.Write(b[:n])
-	}
-	if p.size >= 0 && p.read > p.size {
-		return n, fail("IncompleteBody", "The body is longer than the announced number of bytes.")
 	}
 	if err == io.EOF { //nolint:errorlint // as io.Reader has it
 		if held := p.held(); held != nil {

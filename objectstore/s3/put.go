@@ -123,7 +123,7 @@ func (a *api) putObject(q *request) error {
 	}
 	o, err := a.objects.Put(q.Context(), q.caller, q.path, spec, q.body)
 	if err != nil {
-		return written(err, spec.Conditions)
+		return a.written(q, err, spec.Conditions)
 	}
 	h := q.w.Header()
 	h.Set("Etag", quoted(o.ETag))
@@ -136,10 +136,12 @@ func (a *api) putObject(q *request) error {
 	return nil
 }
 
-// written says that there is nothing to match where a write wanted that.
-func written(err error, c objectstore.Conditions) error {
-	if len(c.IfMatch) > 0 && errors.Is(err, objectstore.ErrNoObject) {
-		return fail("NoSuchKey", "The specified key does not exist.")
+// written says that there is nothing to match where a write wanted something to be there.
+func (a *api) written(q *request, err error, c objectstore.Conditions) error {
+	if len(c.IfMatch) > 0 && errors.Is(err, objectstore.ErrPrecondition) {
+		if _, err := a.objects.Open(q.Context(), q.caller, q.path, objectstore.OpenSpec{}); errors.Is(err, objectstore.ErrNoObject) {
+			return fail("NoSuchKey", "The specified key does not exist.").with("Key", q.path.Object)
+		}
 	}
 	return err
 }

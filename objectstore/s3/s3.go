@@ -37,6 +37,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/kintoun/kintoun/internal/fault"
@@ -195,6 +196,9 @@ func (a *api) begin(w http.ResponseWriter, r *http.Request) (*request, error) {
 		if err := a.authenticate(q); err != nil {
 			return nil, err
 		}
+	}
+	if longest := a.objects.Options().MaxNameLength; len(q.path.Object) > longest {
+		return q, fail("KeyTooLongError", "Your key is too long").with("Size", strconv.Itoa(len(q.path.Object))).with("MaxSizeAllowed", strconv.Itoa(longest))
 	}
 	if q.operation.Unsupported != "" {
 		return q, fail("NotImplemented", "%s", q.operation.Unsupported)

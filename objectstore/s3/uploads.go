@@ -291,7 +291,7 @@ func (a *api) completeUpload(q *request) error {
 	}
 	o, err := a.objects.CompleteUpload(q.Context(), q.caller, q.path, q.upload(), parts, c)
 	if err != nil {
-		return written(err, c)
+		return a.written(q, err, c)
 	}
 	if o.Version != "" {
 		q.w.Header().Set("X-Amz-Version-Id", o.Version)
