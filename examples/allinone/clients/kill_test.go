@@ -24,6 +24,7 @@ import (
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/objectstore"
 	"github.com/kintoun/kintoun/objectstore/fileobjects"
+	"github.com/kintoun/kintoun/objectstore/s3"
 	"github.com/kintoun/kintoun/objectstore/swift"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -73,6 +74,12 @@ func openObjects(ctx context.Context, dir string) (service *objectstore.Service,
 	return service, store, closeAll, nil
 }
 
+// What signs requests of benchmarks.
+const (
+	benchAccess = "kintoun-access"
+	benchSecret = "kintoun-secret"
+)
+
 // victim serves objects until it is killed, and says where.
 func victim(dir string) error {
 	ctx := context.Background()
@@ -80,13 +87,45 @@ func victim(dir string) error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = service.Run(ctx) }()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
+	var running errgroup.Group
+	running.Go(func() error { return service.Run(ctx) })
+	var urls []string
+	keys := s3.StaticKeys{benchAccess: {Secret: benchSecret, Caller: objectstore.Caller{Account: "p", ProjectID: "p"}}}
+	for _, handler := range []http.Handler{swift.Handler(service, everybody{}, nil), s3.Handler(service, keys, nil)} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		urls = append(urls, "http://"+listener.Addr().String())
+		running.Go(func() error { return http.Serve(listener, handler) }) //nolint:gosec // it does not live long
 	}
-	fmt.Println("http://" + listener.Addr().String() + "/v1/AUTH_p/box")
-	return http.Serve(listener, swift.Handler(service, everybody{}, nil)) //nolint:gosec // it does not live long
+	fmt.Println(urls[0]+"/v1/AUTH_p/box", urls[1])
+	return running.Wait()
+}
+
+// running is a victim.
+type running struct {
+	swift, s3 string
+	pid       int
+	kill      func()
+}
+
+// startVictim starts a server on the directory, in a process of its own.
+func startVictim(t testing.TB, dir string) *running {
+	t.Helper()
+	cmd := exec.Command(os.Args[0]) //nolint:gosec // this program
+	cmd.Env = append(os.Environ(), victimDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	v := &running{pid: cmd.Process.Pid, kill: sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })}
+	t.Cleanup(v.kill)
+	lines := bufio.NewScanner(out)
+	require.True(t, lines.Scan(), "the server does not start")
+	_, err = fmt.Sscan(lines.Text(), &v.swift, &v.s3)
+	require.NoError(t, err)
+	return v
 }
 
 // witness remembers of an object what was acknowledged, and what was asked for and never answered. One goroutine at a time
@@ -223,17 +262,9 @@ func TestKilled(t *testing.T) {
 // were acknowledged.
 func lifetime(t *testing.T, dir string, r *rand.Rand, round int, look func(*http.Client, string), change func(*http.Client, string, int, *rand.Rand) error, workers int) int {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this program
-	cmd.Env = append(os.Environ(), victimDir+"="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	ended := sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	defer ended()
-	lines := bufio.NewScanner(out)
-	require.True(t, lines.Scan(), "the server does not start")
-	url := lines.Text()
+	server := startVictim(t, dir)
+	defer server.kill()
+	url := server.swift
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}, Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	if round == 0 {
@@ -248,10 +279,10 @@ func lifetime(t *testing.T, dir string, r *rand.Rand, round int, look func(*http
 	look(client, url)
 	var mu sync.Mutex
 	changes := 0
-	var running errgroup.Group
+	var changing errgroup.Group
 	for worker := range workers {
 		r := rand.New(rand.NewPCG(r.Uint64(), 2))
-		running.Go(func() error {
+		changing.Go(func() error {
 			for {
 				if err := change(client, url, worker, r); err != nil {
 					return nil //nolint:nilerr // it was killed
@@ -263,8 +294,8 @@ func lifetime(t *testing.T, dir string, r *rand.Rand, round int, look func(*http
 		})
 	}
 	time.Sleep(time.Duration(10+r.IntN(150)) * time.Millisecond)
-	ended()
-	require.NoError(t, running.Wait())
+	server.kill()
+	require.NoError(t, changing.Wait())
 	return changes
 }
 
