@@ -39,6 +39,12 @@ func TestBeyondTheReference(t *testing.T) {
 			"GET /v2.0/quotas/tenant", "GET /v2.0/quotas/project", "GET /v2.0/quotas/{id}/details",
 			"GET /v2.0/lb/pools/{id}/health_monitors", "GET /v2.0/lb/pools/{id}/health_monitors/{monitor}",
 		},
+		"object-store": {
+			"GET /healthcheck", "GET /crossdomain.xml", "GET /auth/v1.0", // Swift's middleware
+			"PUT /v1/{account}", // an account is made, or an archive unpacked in it
+			// What browsers ask before they ask (CORS).
+			"OPTIONS /v1/{account}", "OPTIONS /v1/{account}/{container}", "OPTIONS /v1/{account}/{container}/{object}",
+		},
 	}, beyond)
 }
 
