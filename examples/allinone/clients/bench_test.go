@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,7 +49,10 @@ func startTarget(b *testing.B, address string, cmd *exec.Cmd) int {
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	require.NoError(b, cmd.Start())
-	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	b.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // nginx ends its workers then
+		_ = cmd.Wait()
+	})
 	require.Eventually(b, func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
