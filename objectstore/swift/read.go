@@ -149,6 +149,9 @@ func (a *api) send(q *request, r *objectstore.Reader) error {
 		return nil
 	}
 	body, err := r.Range(q.Context(), spans[0].offset, spans[0].length)
+	if r.Large && errors.Is(err, objectstore.ErrNotFound) {
+		return status(http.StatusConflict) // a segment that is gone
+	}
 	if err != nil {
 		return err
 	}
