@@ -158,7 +158,7 @@ func (a *api) send(q *request, r *objectstore.Reader) error {
 	defer func() { _ = body.Close() }()
 	q.begin(code)
 	n, err := copyBody(q.w, body)
-	return q.sent(n, err, spans[0].length)
+	return a.sent(q, n, err, spans[0].length)
 }
 
 // ifRange says whether a Range header counts: without If-Range, or with the object as that says (RFC 9110, section 13.1.5).
@@ -192,7 +192,7 @@ func (a *api) sendParts(q *request, r *objectstore.Reader, spans []span) error {
 		}
 		return err
 	})
-	return q.sent(p.length(), err, p.length())
+	return a.sent(q, p.length(), err, p.length())
 }
 
 // copyBody copies in the way that lets the kernel do it where the content is a file.
@@ -204,9 +204,12 @@ func copyBody(w http.ResponseWriter, body io.Reader) (int64, error) {
 }
 
 // sent ends the connection when less was sent than promised, so that the client knows.
-func (q *request) sent(n int64, err error, promised int64) error {
-	if err != nil || n != promised {
-		panic(http.ErrAbortHandler)
+func (a *api) sent(q *request, n int64, err error, promised int64) error {
+	if err == nil && n == promised {
+		return nil
 	}
-	return nil
+	if q.Context().Err() == nil {
+		a.options.Log.Warn("an answer was cut", "request", q.w.Header().Get("X-Trans-Id"), "path", q.URL.Path, "sent", n, "of", promised, "error", err)
+	}
+	panic(http.ErrAbortHandler)
 }
