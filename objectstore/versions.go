@@ -33,22 +33,28 @@ func (s *Service) Versions(ctx context.Context, caller Caller, path Path, l List
 
 // versionMarker is the rank of the version that the page before ended with.
 func (s *Service) versionMarker(tx *record.Tx, container string, l *Listing) (string, error) {
-	id, _ := versionOf(l.VersionMarker)
+	id, null := versionOf(l.VersionMarker)
 	if written, ok := versionWritten(id); ok {
 		return rank(written), nil
 	}
+	if !null {
+		return "", fault.Wrap(ErrInvalid, "the version marker %.40q names no version", l.VersionMarker)
+	}
 	row, err := s.findObject(tx, container, l.Marker)
-	if err == nil && (row == nil || row.Version != id) {
-		row, err = s.older(tx, container, l.Marker, id)
+	if err == nil && (row == nil || row.Version != "") {
+		row, err = s.older(tx, container, l.Marker, "")
 	}
 	if err != nil {
 		return "", err
 	}
 	if row == nil {
-		return "", fault.Wrap(ErrInvalid, "the version marker %.40q names no version", l.VersionMarker)
+		return allRanks, nil // it was deleted meanwhile: rather those before it again than none of those behind
 	}
 	return rank(row.Written), nil
 }
+
+// allRanks sorts before the rank of any version.
+const allRanks = "0"
 
 // versionRange returns the first n versions in the span, the current ones among them.
 func (s *Service) versionRange(tx *record.Tx, container string, sp span, n int) ([]objectRow, error) {
