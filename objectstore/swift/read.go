@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/objectstore"
-	"github.com/kintoun/kintoun/objectstore/driver"
 )
 
 // getObject serves GET and HEAD.
@@ -197,7 +196,7 @@ func (a *api) sendParts(q *request, r *objectstore.Reader, spans []span) error {
 
 // copyBody copies in the way that lets the kernel do it where the content is a file.
 func copyBody(w http.ResponseWriter, body io.Reader) (int64, error) {
-	if file, ok := body.(driver.FileReader); ok {
+	if file, ok := body.(interface{ File() io.Reader }); ok { // driver.FileReader
 		body = file.File()
 	}
 	return io.Copy(w, body)
