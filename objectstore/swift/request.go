@@ -234,15 +234,16 @@ func (a *api) identify(q *request) error {
 	case err != nil:
 		return fmt.Errorf("token: %w", err)
 	}
-	q.caller, q.known = a.callerOf(who, q.Referer()), true
+	q.caller, q.known = a.options.CallerOf(who), true
+	q.caller.Referrer = q.Referer()
 	return nil
 }
 
-// callerOf is what the domain needs to know of a token's owner.
-func (a *api) callerOf(who *identity.Caller, referrer string) objectstore.Caller {
-	c := objectstore.Caller{
-		UserID: who.UserID, ProjectID: who.ProjectID, Referrer: referrer, Admin: who.HasRole(a.options.ResellerRole),
-	}
+// CallerOf is what the domain needs to know of who was authenticated, by whatever means: its account, if one of its roles
+// is an operator's, and what access control lists can name.
+func (o *Options) CallerOf(who *identity.Caller) objectstore.Caller {
+	full := o.withDefaults()
+	c := objectstore.Caller{UserID: who.UserID, ProjectID: who.ProjectID, Admin: who.HasRole(full.ResellerRole)}
 	// Names are only unique in a domain: access control lists can name those of the default one.
 	if who.UserDomainID == "default" && who.ProjectDomainID == "default" {
 		c.UserName, c.ProjectName = who.UserName, who.ProjectName
@@ -250,7 +251,7 @@ func (a *api) callerOf(who *identity.Caller, referrer string) objectstore.Caller
 	for _, role := range who.Roles {
 		c.Roles = append(c.Roles, role.Name)
 	}
-	if who.ProjectID != "" && slices.ContainsFunc(a.options.OperatorRoles, who.HasRole) {
+	if who.ProjectID != "" && slices.ContainsFunc(full.OperatorRoles, who.HasRole) {
 		c.Account = who.ProjectID
 	}
 	return c
