@@ -208,6 +208,9 @@ func (s *Service) Containers(ctx context.Context, caller Caller, account string,
 	if err := s.checkAccount(account); err != nil {
 		return ContainerList{}, err
 	}
+	if err := l.check(); err != nil {
+		return ContainerList{}, err
+	}
 	tx := s.records.Read(ctx)
 	a, err := s.seekAccount(tx, account)
 	if err != nil {
@@ -217,9 +220,10 @@ func (s *Service) Containers(ctx context.Context, caller Caller, account string,
 		return ContainerList{}, err
 	}
 	full := s.allow(&caller, a, nil, Path{Account: account}, changeOwn) == nil
-	found, truncated, err := walk(l, limitOf(l.Limit, s.options.AccountListingLimit),
+	l.Limit = limitOf(l.Limit, s.options.AccountListingLimit)
+	found, truncated, err := walk(l, "",
 		func(sp span, n int) ([]Container, error) { return scan(s.containers, tx, account, sp, n) },
-		func(c *Container) string { return c.Name })
+		func(c *Container) (string, string) { return c.Name, "" })
 	if err != nil {
 		return ContainerList{}, err
 	}

@@ -71,6 +71,11 @@ func (s *Service) lead(ctx context.Context) {
 	}
 }
 
+// unsureError is the error of a commit: it may have been made all the same.
+type unsureError struct{ error }
+
+func (e unsureError) Unwrap() error { return e.error }
+
 // errApart says that one of several writes broke off in the middle.
 var errApart = errors.New("a write broke off in the middle of others")
 
@@ -97,8 +102,8 @@ func (s *Service) commit(ctx context.Context, jobs []*job) {
 		return
 	}
 	for _, j := range jobs {
-		if j.err == nil {
-			j.err = err
+		if j.err == nil && err != nil {
+			j.err = unsureError{err}
 		}
 	}
 }

@@ -19,15 +19,18 @@ func (s *Service) findContainer(tx *record.Tx, path Path) (*Container, error) {
 }
 
 // open returns the account and the container, if the caller has the right; account is nil where there is none. [ErrNoContainer]
-// is for those who would see a container.
+// is for those who would see a container. For readers who need no rights on the account it is not looked at, and nil.
 func (s *Service) open(find finder, caller *Caller, path Path, need right) (*Account, *Container, error) {
-	a, err := find.seekAccount(path.Account)
-	if err != nil {
-		return nil, nil, err
-	}
 	c, missing := find.container(path)
 	if missing != nil && !errors.Is(missing, ErrNoContainer) {
 		return nil, nil, missing
+	}
+	if (need == readObject || need == readList) && s.allow(caller, nil, c, path, need) == nil {
+		return nil, c, missing
+	}
+	a, err := find.seekAccount(path.Account)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := s.allow(caller, a, c, path, need); err != nil {
 		return nil, nil, err
@@ -79,13 +82,10 @@ func (s *Service) CreateContainer(ctx context.Context, caller Caller, path Path,
 		}
 		account.Containers++
 		t.wrote++
-		if a == nil {
-			err = t.saveAccount(&account, true)
-		} else {
+		if a != nil {
 			*a = account
 			t.counted[a.ID] = true
-		}
-		if err != nil {
+		} else if err := t.saveAccount(&account, true); err != nil {
 			return err
 		}
 		row := result
@@ -139,7 +139,12 @@ func (s *Service) Container(ctx context.Context, caller Caller, path Path) (*Con
 	if err := s.checkContainer(path); err != nil {
 		return nil, err
 	}
-	a, c, err := s.open(s.reading(ctx), &caller, path, readList)
+	in := s.reading(ctx)
+	_, c, err := s.open(in, &caller, path, readList)
+	if err != nil {
+		return nil, err
+	}
+	a, err := in.seekAccount(path.Account)
 	if err != nil {
 		return nil, err
 	}

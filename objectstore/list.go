@@ -54,11 +54,20 @@ func limitOf(limit, most int) int {
 	return limit
 }
 
-// span is a range of names: from low on (above it, if above) to below high; empty is unbounded.
+// span is a range of names: from low on (above it, if above) to below high; empty is unbounded. Where there are several of a
+// name, those of low that sort above sub are in it too.
 type span struct {
-	low, high string
-	above     bool
-	reverse   bool
+	low, high, sub string
+	above, reverse bool
+}
+
+func (l *Listing) check() error {
+	for _, text := range []string{l.Prefix, l.Delimiter, l.Marker, l.EndMarker, l.VersionMarker} {
+		if err := checkText("listing", text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Listing) span() span {
@@ -118,16 +127,23 @@ type found[T any] struct {
 	prefix string
 }
 
-// manyNames is how many names a walk looks at before it leaves a prefix behind at one jump.
-const manyNames = 100
+// A walk that rolls names up looks at fewNames before it leaves a prefix behind at one jump, and at more each time that it does
+// not, up to manyNames.
+const (
+	fewNames  = 4
+	manyNames = 1000
+)
 
 // walk lists names, rolled up at a delimiter: however many are behind a prefix, it looks at few of them.
-func walk[T any](l Listing, limit int, fetch func(sp span, n int) ([]T, error), name func(*T) string) (list []found[T], truncated bool, err error) {
-	sp, rolled := l.span(), ""
+func walk[T any](l Listing, sub string, fetch func(sp span, n int) ([]T, error), name func(*T) (name, sub string)) (list []found[T], truncated bool, err error) {
+	sp, rolled, step := l.span(), "", fewNames
+	if sp.above {
+		sp.sub = sub
+	}
 	for !sp.empty() {
-		n := limit + 1 - len(list)
+		n := l.Limit + 1 - len(list)
 		if l.Delimiter != "" {
-			n = min(n, manyNames)
+			n = min(n, step)
 		}
 		rows, err := fetch(sp, n)
 		if err != nil {
@@ -135,7 +151,7 @@ func walk[T any](l Listing, limit int, fetch func(sp span, n int) ([]T, error), 
 		}
 		last := ""
 		for i := range rows {
-			last = name(&rows[i])
+			last, sub = name(&rows[i])
 			if _, after, found := strings.Cut(last[len(l.Prefix):], l.Delimiter); found && l.Delimiter != "" {
 				prefix := last[:len(last)-len(after)]
 				if prefix != rolled && prefix != l.Marker {
@@ -146,11 +162,18 @@ func walk[T any](l Listing, limit int, fetch func(sp span, n int) ([]T, error), 
 			}
 			list = appendFound(list, &rows[i], "")
 		}
-		if len(list) > limit {
-			return list[:limit], true, nil
+		if len(list) > l.Limit {
+			return list[:l.Limit], true, nil
 		}
-		if len(rows) < n || !sp.advance(last, rolled) {
+		if len(rows) < n {
 			break
+		}
+		jumped, more := sp.advance(last, sub, rolled)
+		if !more {
+			break
+		}
+		if step = min(4*step, manyNames); jumped {
+			step = fewNames
 		}
 	}
 	return list, false, nil
@@ -160,21 +183,22 @@ func appendFound[T any](list []found[T], row *T, prefix string) []found[T] {
 	return append(list, found[T]{row, prefix})
 }
 
-// advance moves the span behind the last name, or behind all that begin with what it was rolled up to.
-func (sp *span) advance(last, rolled string) bool {
-	inside := rolled != "" && strings.HasPrefix(last, rolled)
+// advance moves the span behind the last name; jumped says that it is behind all that begin with what that was rolled up to.
+func (sp *span) advance(last, sub, rolled string) (jumped, more bool) {
+	sp.sub = ""
+	jumped = rolled != "" && strings.HasPrefix(last, rolled)
 	switch {
-	case sp.reverse && inside:
+	case sp.reverse && jumped:
 		sp.high = rolled
 	case sp.reverse:
 		sp.high = last
-	case inside:
+	case jumped:
 		sp.low, sp.above = successor(rolled), false
-		return sp.low != ""
+		return true, sp.low != ""
 	default:
-		sp.low, sp.above = last, true
+		sp.low, sp.above, sp.sub = last, true, sub
 	}
-	return true
+	return jumped, true
 }
 
 // Objects lists a container's current objects by name.
@@ -183,9 +207,9 @@ func (s *Service) Objects(ctx context.Context, caller Caller, path Path, l Listi
 	if err != nil {
 		return ObjectList{}, err
 	}
-	rows, truncated, err := walk(l, l.Limit,
+	rows, truncated, err := walk(l, "",
 		func(sp span, n int) ([]objectRow, error) { return s.objectRange(tx, c.ID, sp, n) },
-		func(r *objectRow) string { return r.Name })
+		func(r *objectRow) (string, string) { return r.Name, "" })
 	return objectList(rows, truncated), err
 }
 
@@ -195,10 +219,8 @@ func (s *Service) listed(ctx context.Context, caller *Caller, path Path, l *List
 	if err := s.checkContainer(path); err != nil {
 		return nil, nil, err
 	}
-	for _, text := range []string{l.Prefix, l.Delimiter, l.Marker, l.EndMarker} {
-		if err := checkText("listing", text); err != nil {
-			return nil, nil, err
-		}
+	if err := l.check(); err != nil {
+		return nil, nil, err
 	}
 	in := s.reading(ctx)
 	_, c, err := s.open(in, caller, path, readList)

@@ -161,6 +161,11 @@ func (t *txn) release(content string, composite bool) error {
 			return err
 		}
 	}
+	return t.throwAway(content, composite)
+}
+
+func (t *txn) throwAway(content string, composite bool) error {
 	t.wrote++
+	t.s.untidy.Store(true)
 	return t.s.garbage.Insert(t.Tx, &garbage{Content: content, Composite: composite, At: t.s.now().Truncate(time.Millisecond)})
 }

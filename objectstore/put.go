@@ -53,15 +53,16 @@ func (s *Service) Put(ctx context.Context, caller Caller, path Path, spec PutSpe
 		return nil, err
 	}
 	row := objectRow{Object: Object{Name: path.Object, ObjectInfo: info, Size: kept.size, ETag: kept.md5}, Content: kept.ref}
-	result, err := s.place(ctx, &caller, path, row, &spec.Conditions)
+	result, err := s.place(ctx, &caller, path, row, &spec.Conditions, nil)
 	if err != nil {
-		return nil, errors.Join(err, s.discard(ctx, kept.ref))
+		s.giveUp(ctx, kept.ref, err)
+		return nil, err
 	}
 	return result, nil
 }
 
-// place records an object whose content is kept, if everything still allows it.
-func (s *Service) place(ctx context.Context, caller *Caller, path Path, row objectRow, conditions *Conditions) (*Object, error) {
+// place records an object whose content is kept, if everything still allows it; check, if not nil, has the last word.
+func (s *Service) place(ctx context.Context, caller *Caller, path Path, row objectRow, conditions *Conditions, check func(*txn) error) (*Object, error) {
 	var result *Object
 	err := s.write(ctx, func(t *txn) error {
 		a, c, err := s.open(t, caller, path, writeObject)
@@ -72,11 +73,16 @@ func (s *Service) place(ctx context.Context, caller *Caller, path Path, row obje
 		if err != nil {
 			return err
 		}
-		if err := conditions.check(old.state(), false); err != nil {
+		if err := conditions.check(old.state(s.now()), false); err != nil {
 			return err
 		}
 		if err := fits(a, c, old, row.Size); err != nil {
 			return err
+		}
+		if check != nil {
+			if err := check(t); err != nil {
+				return err
+			}
 		}
 		fresh := row
 		if err := t.place(c, &fresh, old); err != nil {
@@ -105,7 +111,7 @@ func (s *Service) admit(ctx context.Context, caller *Caller, path Path, spec *Pu
 	if err != nil {
 		return 0, err
 	}
-	if err := spec.Conditions.check(old.state(), false); err != nil {
+	if err := spec.Conditions.check(old.state(s.now()), false); err != nil {
 		return 0, err
 	}
 	return roomFor(a, c, old), fits(a, c, old, max(spec.Size, 0))
@@ -186,7 +192,8 @@ func (s *Service) keep(ctx context.Context, body io.Reader, spec *PutSpec, info 
 		err = errors.Join(err, fault.Wrap(ErrUnavailable, "the upload took longer than %s", s.options.ReclaimAfter))
 	}
 	if err != nil {
-		return kept{}, errors.Join(err, s.discard(ctx, k.ref))
+		s.discard(ctx, k.ref)
+		return kept{}, err
 	}
 	return k, nil
 }
@@ -214,17 +221,26 @@ func storeError(source *source, err error) error {
 	return err
 }
 
+// giveUp discards a content that could not be recorded. One that may be recorded all the same stays, until a later start knows.
+func (s *Service) giveUp(ctx context.Context, ref string, err error) {
+	var unsure unsureError
+	if !errors.As(err, &unsure) {
+		s.discard(ctx, ref)
+	} else if ref != "" {
+		s.options.Log.Warn("a write failed, and its content stays until the next start", "ref", ref, "error", err)
+	}
+}
+
 // discard removes a content that nothing ever had. What fails is left to a later start.
-func (s *Service) discard(ctx context.Context, ref string) error {
+func (s *Service) discard(ctx context.Context, ref string) {
 	if ref == "" {
-		return nil
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)
 	defer cancel()
 	if err := s.contents.Remove(ctx, ref); err != nil {
 		s.options.Log.Warn("the content of a refused upload stays until the next start", "ref", ref, "error", err)
 	}
-	return nil
 }
 
 // source hands a content to the store: bounded and complete.

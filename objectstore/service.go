@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kintoun/kintoun/event"
@@ -99,7 +100,7 @@ type Service struct {
 	host, run string // what references of this host, and of this Service, begin with
 	clock     clock
 	writes    batcher
-	freed     chan struct{} // wakes Run
+	untidy    atomic.Bool // there may be garbage
 	pins      pins
 }
 
@@ -114,7 +115,7 @@ func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{contents: store, options: options.withDefaults(), records: records, freed: make(chan struct{}, 1)}
+	s := &Service{contents: store, options: options.withDefaults(), records: records}
 	s.accounts = record.Define(records, "accounts", accountTable)
 	s.containers = record.Define(records, "containers", containerTable)
 	s.objects = record.Define(records, "objects", objectTable)

@@ -38,7 +38,7 @@ func containerID(account, name string) string   { return account + "/" + name }
 func objectKey(container, name string) string   { return container + "/" + name }
 func behindAll(container string) string         { return container + "0" }
 func partKey(upload string, number int) string  { return fmt.Sprintf("%s/%05d", upload, number) }
-func expiryKey(at time.Time, key string) string { return fmt.Sprintf("%020d/%s", at.UnixMilli(), key) }
+func expiryKey(at time.Time, key string) string { return fmt.Sprintf("%020d/%s", at.UnixNano(), key) }
 
 // rank sorts newer versions first.
 func rank(written int64) string { return fmt.Sprintf("%016x", ^uint64(written)) }

@@ -31,6 +31,7 @@ func TestBeyondTheReference(t *testing.T) {
 			// EC2 credentials stand in the reference of v2 only; clients call them on v3.
 			"GET /v3/users/{user}/credentials/OS-EC2", "POST /v3/users/{user}/credentials/OS-EC2",
 			"GET /v3/users/{user}/credentials/OS-EC2/{access}", "DELETE /v3/users/{user}/credentials/OS-EC2/{access}",
+			"POST /v3/s3tokens", // what Swift's S3 middleware asks
 		},
 		"compute": {"POST /v2.1/servers/{id}/action os-getRDPConsole"}, // obsolete, and still asked for
 		"network": {
