@@ -37,6 +37,7 @@ const (
 	qmp      = "github.com/digitalocean/go-qemu"        // QEMU's commands as types, which brings:
 	libvirt  = "github.com/digitalocean/go-libvirt"     //
 	s3client = "github.com/minio/minio-go/v7"           // S3's protocol, which brings s3needs
+	swift    = "github.com/gophercloud/gophercloud/v2"  // OpenStack's protocols
 	testify  = "github.com/stretchr/testify"            // what conformance suites require, which brings:
 	yaml     = "go.yaml.in/yaml/v3"                     //
 )
@@ -61,9 +62,10 @@ var modulesOf = map[string][]string{
 	"network/nftfilter":   {system, enter, netlink, nftables, netlink2, socket2, xnet, xsync},
 	"network/dhcp":        {system, enter, netlink, dhcp, native, lz4, uio, xnet},
 	"lbaas":               {uuid}, "lbaas/haproxy": {system, enter, netlink}, "lbaas/drivertest": {testify, yaml, uuid},
-	"metadata/proxy":          {system, enter},
-	"objectstore/s3objects":   append([]string{uuid, s3client}, s3needs...),
-	"objectstore/fileobjects": {system}, "objectstore/drivertest": {testify, yaml},
+	"metadata/proxy":           {system, enter},
+	"objectstore/s3objects":    append([]string{uuid, s3client}, s3needs...),
+	"objectstore/swiftobjects": {uuid, swift},
+	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto},
 }
