@@ -80,12 +80,15 @@ func (e unsureError) Unwrap() error { return e.error }
 var errApart = errors.New("a write broke off in the middle of others")
 
 func (s *Service) commit(ctx context.Context, jobs []*job) {
+	var t *txn
 	err := s.records.Update(ctx, func(tx *record.Tx) error {
-		t := newTxn(s, tx)
+		t = newTxn(s, tx)
 		for _, j := range jobs {
 			before := t.wrote
 			j.err = j.fn(t)
 			switch {
+			case record.LostRace(j.err):
+				return j.err
 			case j.err == nil || t.wrote == before:
 			case len(jobs) > 1:
 				return errApart
@@ -95,14 +98,18 @@ func (s *Service) commit(ctx context.Context, jobs []*job) {
 		}
 		return t.flush()
 	})
-	if err != nil && len(jobs) > 1 {
+	if errors.Is(err, errApart) {
 		for _, j := range jobs { // who is to blame is found one by one
 			s.commit(ctx, []*job{j})
 		}
 		return
 	}
+	if err == nil {
+		s.recent.remember(t)
+		return
+	}
 	for _, j := range jobs {
-		if j.err == nil && err != nil {
+		if j.err == nil {
 			j.err = unsureError{err}
 		}
 	}

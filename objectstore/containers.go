@@ -180,7 +180,7 @@ func (s *Service) DeleteContainer(ctx context.Context, caller Caller, path Path)
 	if err := s.checkContainer(path); err != nil {
 		return err
 	}
-	return s.write(ctx, func(t *txn) error {
+	err := s.write(ctx, func(t *txn) error {
 		a, c, err := s.open(t, &caller, path, changeOwn)
 		if err != nil {
 			return err
@@ -202,4 +202,8 @@ func (s *Service) DeleteContainer(ctx context.Context, caller Caller, path Path)
 		delete(t.counted, c.ID)
 		return s.containers.Delete(t.Tx, c.ID)
 	})
+	if err == nil {
+		s.recent.forget(containerID(path.Account, path.Container))
+	}
+	return err
 }

@@ -119,7 +119,8 @@ func (a *api) bulkDelete(q *request) error {
 func readNames(r io.Reader, most, longest int) ([]string, error) {
 	var names []string
 	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 4096), 3*longest+2) // every byte of a name can be encoded
+	line := 3*longest + 2 // every byte of a name can be encoded
+	lines.Buffer(make([]byte, 0, min(line, 4096)), line)
 	for lines.Scan() {
 		name := unescape(strings.TrimSpace(lines.Text()))
 		if name == "" {

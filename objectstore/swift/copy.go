@@ -52,9 +52,6 @@ func (a *api) copy(q *request, from, to objectstore.Path) error {
 	spec := q.openSpec()
 	spec.Conditions = conditions(q.Header)
 	source, err := a.store.Open(q.Context(), q.caller, from, spec)
-	if errors.Is(err, objectstore.ErrNotModified) || errors.Is(err, objectstore.ErrPrecondition) {
-		return err
-	}
 	if err != nil {
 		return err
 	}
@@ -88,7 +85,9 @@ func merge(q *request, info *objectstore.ObjectInfo, source *objectstore.Reader)
 		}
 	}
 	info.Link = o.Link
-	info.Checksums = o.Checksums
+	if !source.Large {
+		info.Checksums = o.Checksums
+	}
 	if truth(q.Header.Get("X-Fresh-Metadata")) {
 		return
 	}

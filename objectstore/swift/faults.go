@@ -130,25 +130,25 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error, known bool
 		a.options.Log.Error("request failed", "request", w.Header().Get("X-Trans-Id"), "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	h := w.Header()
+	if f.status == http.StatusNotModified {
+		w.WriteHeader(f.status)
+		return
+	}
+	// What was said of a content is not true of the page.
+	for _, name := range append(keptHeaders(), "Content-Range", "Content-Length", "Content-Type") {
+		h.Del(name)
+	}
 	for name, values := range f.header {
 		h[name] = values
 	}
 	if f.status == http.StatusUnauthorized {
 		a.challenge(h, r)
 	}
-	switch f.status {
-	case http.StatusNotModified:
-		w.WriteHeader(f.status)
-		return
-	case http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable:
-		// What the headers said of the content does not hold for this answer's.
-		h.Del("Content-Length")
-	}
 	body, kind := page(f.status), "text/html; charset=UTF-8"
 	if f.text != "" {
 		body, kind = f.text, "text/plain; charset=UTF-8"
 	}
-	if h.Get("Content-Type") == "" || f.header.Get("Content-Type") == "" {
+	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", kind)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/objectstore"
-	"github.com/kintoun/kintoun/objectstore/driver"
 )
 
 // getObject serves GET and HEAD.
@@ -149,13 +148,16 @@ func (a *api) send(q *request, r *objectstore.Reader) error {
 		return nil
 	}
 	body, err := r.Range(q.Context(), spans[0].offset, spans[0].length)
+	if r.Large && errors.Is(err, objectstore.ErrNotFound) {
+		return status(http.StatusConflict) // a segment that is gone
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = body.Close() }()
 	q.begin(code)
 	n, err := copyBody(q.w, body)
-	return q.sent(n, err, spans[0].length)
+	return a.sent(q, n, err, spans[0].length)
 }
 
 // ifRange says whether a Range header counts: without If-Range, or with the object as that says (RFC 9110, section 13.1.5).
@@ -189,21 +191,24 @@ func (a *api) sendParts(q *request, r *objectstore.Reader, spans []span) error {
 		}
 		return err
 	})
-	return q.sent(p.length(), err, p.length())
+	return a.sent(q, p.length(), err, p.length())
 }
 
 // copyBody copies in the way that lets the kernel do it where the content is a file.
 func copyBody(w http.ResponseWriter, body io.Reader) (int64, error) {
-	if file, ok := body.(driver.FileReader); ok {
+	if file, ok := body.(interface{ File() io.Reader }); ok { // driver.FileReader
 		body = file.File()
 	}
 	return io.Copy(w, body)
 }
 
 // sent ends the connection when less was sent than promised, so that the client knows.
-func (q *request) sent(n int64, err error, promised int64) error {
-	if err != nil || n != promised {
-		panic(http.ErrAbortHandler)
+func (a *api) sent(q *request, n int64, err error, promised int64) error {
+	if err == nil && n == promised {
+		return nil
 	}
-	return nil
+	if q.Context().Err() == nil {
+		a.options.Log.Warn("an answer was cut", "request", q.w.Header().Get("X-Trans-Id"), "path", q.URL.Path, "sent", n, "of", promised, "error", err)
+	}
+	panic(http.ErrAbortHandler)
 }

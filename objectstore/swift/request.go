@@ -296,5 +296,9 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	if err != nil {
 		p.err = err
 	}
+	if errors.Is(err, io.EOF) {
+		// The server goes on to watch the connection, for a client that goes away while it waits for the answer.
+		_ = p.control.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }

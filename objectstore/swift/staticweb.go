@@ -169,7 +169,7 @@ func (w *web) fail(err error) error {
 	defer func() { _ = body.Close() }()
 	w.q.begin(f.status)
 	n, err := copyBody(w.q.w, body)
-	return w.q.sent(n, err, reader.Size)
+	return w.a.sent(w.q, n, err, reader.Size)
 }
 
 // list shows what is in the container, or in a directory of it.
