@@ -62,7 +62,14 @@ func DefaultFlavors() []Flavor {
 
 // EnsureFlavors creates those of the flavors whose identifier and name are both free, and leaves the others alone.
 func (s *Service) EnsureFlavors(ctx context.Context, flavors ...Flavor) error {
+	known, err := s.flavors.Texts(s.store.Read(ctx), "id")
+	if err != nil {
+		return err
+	}
 	for _, f := range flavors {
+		if slices.Contains(known, f.ID) {
+			continue
+		}
 		if _, err := s.CreateFlavor(ctx, f); err != nil && !errors.Is(err, ErrConflict) {
 			return err
 		}

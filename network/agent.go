@@ -144,7 +144,7 @@ func (a *Agent) loops() []*converge.Loop {
 // Run registers the host's agents, adopts what runs, and keeps the host as wanted until ctx ends. What runs goes on
 // after that. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.introduce(ctx); err != nil && ctx.Err() == nil {
+	if _, err := a.introduce(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("register the agents of host %q: %w", a.host, err)
 	}
 	leave, err := a.follower.Follow(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.missed(ctx) })

@@ -30,6 +30,9 @@ func (r *reach) peers(host string) []netip.Addr {
 			peers = append(peers, t.address)
 		}
 	}
+	if len(peers) == 0 {
+		return nil
+	}
 	return peers
 }
 
