@@ -32,9 +32,10 @@ type Flavor struct {
 }
 
 var flavorSpec = record.Spec[Flavor]{
-	Key:      func(f *Flavor) string { return f.ID },
-	Revision: func(f *Flavor) *int64 { return &f.Revision },
-	Event:    func(*Flavor) record.Event { return record.Event{Type: "flavor"} },
+	Key:       func(f *Flavor) string { return f.ID },
+	Revision:  func(f *Flavor) *int64 { return &f.Revision },
+	Event:     func(*Flavor) record.Event { return record.Event{Type: "flavor"} },
+	Unindexed: []string{"access", "disk", "memory", "public", "vcpus"},
 	Columns: []record.Column[Flavor]{
 		{Name: "name", Value: func(f *Flavor) any { return f.Name }},
 		{Name: "public", Value: func(f *Flavor) any { return f.Public }},

@@ -133,7 +133,8 @@ func (a *Agent) enqueueGroup(ctx context.Context, groups ...string) {
 	if len(groups) == 0 {
 		return
 	}
-	ports, err := a.service.ports.Texts(a.service.store.Read(ctx), "id", record.Claiming(groupSpaces(groups)...), record.Eq("host_id", a.host))
+	// Among the ports of this host, not among all of the groups.
+	ports, err := a.service.ports.Texts(a.service.store.Read(ctx), "id", append(contained("security_groups", groups), record.Eq("host_id", a.host))...)
 	if err != nil {
 		a.options.Log.Warn("cannot tell which ports a security group guards", "groups", groups, "error", err)
 	}

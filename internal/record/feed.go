@@ -99,6 +99,9 @@ const changesAtOnce = 32
 
 // writeChanges writes the transaction's changes down.
 func (tx *Tx) writeChanges() error {
+	if len(tx.changes) == 0 {
+		return nil
+	}
 	at := tx.store.now().UnixMicro()
 	for some := range slices.Chunk(tx.changes, changesAtOnce) {
 		var rows []string
