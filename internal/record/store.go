@@ -2,8 +2,8 @@
 //
 // A [Table] is one kind of record: a JSON document beside real, indexed columns for whatever is filtered or sorted
 // by, a revision for optimistic updates, and claims, which make any value (an address in a subnet, a name) unique
-// by a constraint in the database. Every write but [Table.Touch] leaves a row in the store's change feed, in the same
-// transaction; those of kinds with a [Spec.Event] are the domain's public events too.
+// by a constraint in the database. Every write but [Table.Touch] and those of quiet kinds leaves a row in the store's
+// change feed, in the same transaction; those of kinds with a [Spec.Event] are the domain's public events too.
 //
 //	store, err := record.Open(ctx, db, "network")
 //	ports := record.Define(store, "ports", record.Spec[Port]{…})
