@@ -177,6 +177,9 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 	defer func() { _ = rows.Close() }()
 	var list []T
 	for rows.Next() {
+		if err := tx.ctx.Err(); err != nil {
+			return nil, err
+		}
 		var doc []byte
 		var revision int64
 		if err := rows.Scan(&revision, &doc); err != nil {
@@ -187,6 +190,9 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 			return nil, fmt.Errorf("%s in the database: %w", t.kind, err)
 		}
 		*t.spec.Revision(&r) = revision
+		if tx.writes {
+			tx.remember(t.name, t.spec.Key(&r), t.outside(&r))
+		}
 		list = append(list, r)
 	}
 	return list, rows.Err()
