@@ -61,10 +61,14 @@ func (a *api) getObject(q *request) error {
 		return err
 	}
 	o, err := a.objects.Open(q.Context(), q.caller, q.path, spec)
+	h := q.w.Header()
+	if errors.Is(err, objectstore.ErrNotModified) && o != nil {
+		h.Set("Etag", quoted(o.ETag))
+		h.Set("Last-Modified", httpTime(o.Object.LastModified()))
+	}
 	if err != nil {
 		return missing(err, q)
 	}
-	h := q.w.Header()
 	describe(h, o)
 	if o.Object.Version != "" {
 		h.Set("X-Amz-Version-Id", o.Object.Version)
