@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -247,10 +248,10 @@ func parseDigits(text string) (int64, error) {
 		return 0, strconv.ErrSyntax
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 1<<63 - 1, nil
+	if errors.Is(err, strconv.ErrRange) {
+		return math.MaxInt64, nil
 	}
-	return n, nil
+	return n, err
 }
 
 // ifRange says whether the range is of the object that the client has (RFC 9110, section 13.1.5).
