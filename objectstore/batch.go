@@ -71,16 +71,24 @@ func (s *Service) lead(ctx context.Context) {
 	}
 }
 
+// unsureError is the error of a commit: it may have been made all the same.
+type unsureError struct{ error }
+
+func (e unsureError) Unwrap() error { return e.error }
+
 // errApart says that one of several writes broke off in the middle.
 var errApart = errors.New("a write broke off in the middle of others")
 
 func (s *Service) commit(ctx context.Context, jobs []*job) {
+	var t *txn
 	err := s.records.Update(ctx, func(tx *record.Tx) error {
-		t := newTxn(s, tx)
+		t = newTxn(s, tx)
 		for _, j := range jobs {
 			before := t.wrote
 			j.err = j.fn(t)
 			switch {
+			case record.LostRace(j.err):
+				return j.err
 			case j.err == nil || t.wrote == before:
 			case len(jobs) > 1:
 				return errApart
@@ -90,15 +98,19 @@ func (s *Service) commit(ctx context.Context, jobs []*job) {
 		}
 		return t.flush()
 	})
-	if err != nil && len(jobs) > 1 {
+	if errors.Is(err, errApart) {
 		for _, j := range jobs { // who is to blame is found one by one
 			s.commit(ctx, []*job{j})
 		}
 		return
 	}
+	if err == nil {
+		s.recent.remember(t)
+		return
+	}
 	for _, j := range jobs {
 		if j.err == nil {
-			j.err = err
+			j.err = unsureError{err}
 		}
 	}
 }

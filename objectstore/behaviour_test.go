@@ -175,6 +175,9 @@ func TestObjectsExpire(t *testing.T) {
 	_, err = h.Delete(t.Context(), owner, in("c", "soon"), objectstore.DeleteSpec{})
 	require.ErrorIs(t, err, objectstore.ErrNoObject)
 	require.Equal(t, []string{"kept", "soon"}, h.names("c", objectstore.Listing{}))
+	nothing := objectstore.Conditions{IfNoneMatch: []string{"*"}}
+	require.NoError(t, h.tryPut(in("c", "soon"), objectstore.PutSpec{Conditions: nothing, ObjectInfo: objectstore.ObjectInfo{ExpiresAt: h.now.Add(1)}}, ""))
+	h.now = h.now.Add(1)
 	h.tidy(t)
 	require.Equal(t, []string{"kept"}, h.names("c", objectstore.Listing{}))
 	_, err = h.read(owner, in("v", "soon"), objectstore.OpenSpec{})

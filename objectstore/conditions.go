@@ -46,9 +46,9 @@ func (s *state) matches(tags []string) bool {
 	})
 }
 
-// state is nil for a nil row.
-func (r *objectRow) state() *state {
-	if r == nil {
+// state is nil for what cannot be read.
+func (r *objectRow) state(now time.Time) *state {
+	if r == nil || r.expired(now) || r.DeleteMarker {
 		return nil
 	}
 	return &state{etag: r.EntityTag(), modified: r.LastModified()}

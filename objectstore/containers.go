@@ -19,15 +19,18 @@ func (s *Service) findContainer(tx *record.Tx, path Path) (*Container, error) {
 }
 
 // open returns the account and the container, if the caller has the right; account is nil where there is none. [ErrNoContainer]
-// is for those who would see a container.
+// is for those who would see a container. For readers who need no rights on the account it is not looked at, and nil.
 func (s *Service) open(find finder, caller *Caller, path Path, need right) (*Account, *Container, error) {
-	a, err := find.seekAccount(path.Account)
-	if err != nil {
-		return nil, nil, err
-	}
 	c, missing := find.container(path)
 	if missing != nil && !errors.Is(missing, ErrNoContainer) {
 		return nil, nil, missing
+	}
+	if (need == readObject || need == readList) && s.allow(caller, nil, c, path, need) == nil {
+		return nil, c, missing
+	}
+	a, err := find.seekAccount(path.Account)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := s.allow(caller, a, c, path, need); err != nil {
 		return nil, nil, err
@@ -136,7 +139,12 @@ func (s *Service) Container(ctx context.Context, caller Caller, path Path) (*Con
 	if err := s.checkContainer(path); err != nil {
 		return nil, err
 	}
-	a, c, err := s.open(s.reading(ctx), &caller, path, readList)
+	in := s.reading(ctx)
+	_, c, err := s.open(in, &caller, path, readList)
+	if err != nil {
+		return nil, err
+	}
+	a, err := in.seekAccount(path.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +180,7 @@ func (s *Service) DeleteContainer(ctx context.Context, caller Caller, path Path)
 	if err := s.checkContainer(path); err != nil {
 		return err
 	}
-	return s.write(ctx, func(t *txn) error {
+	err := s.write(ctx, func(t *txn) error {
 		a, c, err := s.open(t, &caller, path, changeOwn)
 		if err != nil {
 			return err
@@ -194,4 +202,8 @@ func (s *Service) DeleteContainer(ctx context.Context, caller Caller, path Path)
 		delete(t.counted, c.ID)
 		return s.containers.Delete(t.Tx, c.ID)
 	})
+	if err == nil {
+		s.recent.forget(containerID(path.Account, path.Container))
+	}
+	return err
 }

@@ -114,6 +114,27 @@ func (t *mortalTx) Commit() error {
 	return errors.Join(t.Tx.Commit(), t.fate.step())
 }
 
+func TestACommitThatMayHaveBeenMadeKeepsItsContent(t *testing.T) {
+	f := &fate{left: -1}
+	some, err := sqlitedb.Memory(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, some.Close()) }()
+	db := sql.OpenDB(&mortalDatabase{some.Driver(), "file:/" + uuid.NewString() + "?vfs=memdb&_txlock=immediate", f})
+	defer func() { require.NoError(t, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	h := &house{t: t, store: memobjects.New(nil)}
+	h.Service, err = objectstore.New(t.Context(), db, h.store, nil)
+	require.NoError(t, err)
+	h.container("c", nil)
+	f.left = 3 // begin, commit, and the answer to it
+	err = h.tryPut(in("c", "o"), objectstore.PutSpec{Size: 1}, "x")
+	require.ErrorIs(t, err, errKilled)
+	f.dead = false
+	content, err := h.read(owner, in("c", "o"), objectstore.OpenSpec{})
+	require.NoError(t, err)
+	require.Equal(t, "x", content)
+}
+
 // story is what a client does before the kill, and remembers: what was acknowledged of each object.
 type story struct {
 	*house

@@ -63,11 +63,8 @@ func (t *txn) deleteCurrent(c *Container, name string, conditions *Conditions, r
 	if err != nil {
 		return err
 	}
-	live := old
-	if old.expired(t.s.now()) {
-		live = nil
-	}
-	if err := conditions.check(live.state(), false); err != nil {
+	live := old.state(t.s.now())
+	if err := conditions.check(live, false); err != nil {
 		return err
 	}
 	if result.Existed = live != nil; result.Existed {
@@ -129,7 +126,7 @@ func (t *txn) deleteVersion(c *Container, name string, spec *DeleteSpec, result 
 	if row == nil {
 		return fmt.Errorf("%.80q of %.80q: %w", spec.Version, name, ErrNoVersion)
 	}
-	if err := spec.Conditions.check(row.state(), false); err != nil {
+	if err := spec.Conditions.check(row.state(t.s.now()), false); err != nil {
 		return err
 	}
 	*result = Deleted{Version: row.Version, DeleteMarker: row.DeleteMarker, Existed: true, Count: 1}

@@ -2,7 +2,10 @@ package objectstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"testing"
 
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -39,4 +42,23 @@ func (s *Service) Left(ctx context.Context) (int, error) {
 		left += n
 	}
 	return left, nil
+}
+
+// Fill adds n empty objects, a thousand in each folder.
+func (s *Service) Fill(tb testing.TB, account, container string, n int) {
+	path := Path{Account: account, Container: container}
+	for i := 0; i < n; {
+		err := s.write(tb.Context(), func(t *txn) error {
+			c, err := t.container(path)
+			for range min(5000, n-i) {
+				row := objectRow{Object: Object{Name: fmt.Sprintf("%04d/%08d", i/1000, i), ETag: emptyMD5, ObjectInfo: ObjectInfo{ContentType: "text/plain"}}}
+				err = errors.Join(err, t.place(c, &row, nil))
+				i++
+			}
+			return err
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
 }

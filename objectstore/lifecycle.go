@@ -45,11 +45,11 @@ func (s *Service) followRules(ctx context.Context, c *Container) error {
 	sp, newer := span{}, objectRow{}
 	for {
 		// One more than is looked at says whether the last has older versions.
-		rows, err := s.versionRange(s.records.Read(ctx), c.ID, sp, manyNames+1)
+		rows, err := s.versionRange(s.records.Read(ctx), c.ID, sp, manyRows+1)
 		if err != nil {
 			return err
 		}
-		n := min(len(rows), manyNames)
+		n := min(len(rows), manyRows)
 		var over []objectRow
 		for i := range rows[:n] {
 			lone := rows[i].Current && (i+1 == len(rows) || rows[i+1].Name != rows[i].Name)

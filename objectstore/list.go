@@ -127,19 +127,23 @@ type found[T any] struct {
 	prefix string
 }
 
-// manyNames is how many names a walk looks at before it leaves a prefix behind at one jump.
-const manyNames = 100
+// A walk that rolls names up looks at fewNames before it leaves a prefix behind at one jump, and at more each time that it does
+// not, up to manyNames.
+const (
+	fewNames  = 4
+	manyNames = 1000
+)
 
 // walk lists names, rolled up at a delimiter: however many are behind a prefix, it looks at few of them.
 func walk[T any](l Listing, sub string, fetch func(sp span, n int) ([]T, error), name func(*T) (name, sub string)) (list []found[T], truncated bool, err error) {
-	sp, rolled := l.span(), ""
+	sp, rolled, step := l.span(), "", fewNames
 	if sp.above {
 		sp.sub = sub
 	}
 	for !sp.empty() {
 		n := l.Limit + 1 - len(list)
 		if l.Delimiter != "" {
-			n = min(n, manyNames)
+			n = min(n, step)
 		}
 		rows, err := fetch(sp, n)
 		if err != nil {
@@ -161,8 +165,15 @@ func walk[T any](l Listing, sub string, fetch func(sp span, n int) ([]T, error),
 		if len(list) > l.Limit {
 			return list[:l.Limit], true, nil
 		}
-		if len(rows) < n || !sp.advance(last, sub, rolled) {
+		if len(rows) < n {
 			break
+		}
+		jumped, more := sp.advance(last, sub, rolled)
+		if !more {
+			break
+		}
+		if step = min(4*step, manyNames); jumped {
+			step = fewNames
 		}
 	}
 	return list, false, nil
@@ -172,22 +183,22 @@ func appendFound[T any](list []found[T], row *T, prefix string) []found[T] {
 	return append(list, found[T]{row, prefix})
 }
 
-// advance moves the span behind the last name, or behind all that begin with what it was rolled up to.
-func (sp *span) advance(last, sub, rolled string) bool {
+// advance moves the span behind the last name; jumped says that it is behind all that begin with what that was rolled up to.
+func (sp *span) advance(last, sub, rolled string) (jumped, more bool) {
 	sp.sub = ""
-	inside := rolled != "" && strings.HasPrefix(last, rolled)
+	jumped = rolled != "" && strings.HasPrefix(last, rolled)
 	switch {
-	case sp.reverse && inside:
+	case sp.reverse && jumped:
 		sp.high = rolled
 	case sp.reverse:
 		sp.high = last
-	case inside:
+	case jumped:
 		sp.low, sp.above = successor(rolled), false
-		return sp.low != ""
+		return true, sp.low != ""
 	default:
 		sp.low, sp.above, sp.sub = last, true, sub
 	}
-	return true
+	return jumped, true
 }
 
 // Objects lists a container's current objects by name.

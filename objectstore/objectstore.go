@@ -1,5 +1,55 @@
 // Package objectstore keeps objects in containers in accounts: OpenStack's object storage, which is Amazon's S3 too where its
 // buckets are the containers of an account.
+//
+//	objects, err := objectstore.New(ctx, db, memobjects.New(nil), nil)
+//	me := objectstore.Caller{Account: "demo"}
+//	song := objectstore.Path{Account: "demo", Container: "music", Object: "2026/song"}
+//	_, _, err = objects.CreateContainer(ctx, me, song, nil)
+//	_, err = objects.Put(ctx, me, song, objectstore.PutSpec{Size: -1}, strings.NewReader("la la la"))
+//	r, err := objects.Open(ctx, me, song, objectstore.OpenSpec{})
+//	body, err := r.Range(ctx, 3, -1)
+//
+// What an object is called, who may read it and what it is made of is in a database; its bytes are in a store, under a
+// reference that is never used again: see package objectstore/driver. So an object is replaced by writing another content and
+// then one record, whoever was reading goes on reading what was there, and a copy is a record that has the same content. A
+// write is visible to every read that begins after it, in lists and in counts too: those are changed in the same transaction.
+//
+// # What objects can be
+//
+// A static large object ([ObjectInfo].Segments) is read as the objects that it names, a dynamic one (SegmentPrefix) as those
+// whose names begin so, a link (Link) as its target; each by the rights of who reads. S3's uploads in parts
+// ([Service.CreateUpload]) make one object of many contents. Older versions are kept in the container itself, with versions that
+// have names and delete markers ([Settings].Versioning), or moved to another container as Swift did first (VersionsLocation,
+// HistoryLocation). Objects expire one by one ([ObjectInfo].ExpiresAt) or by a container's rules (Lifecycle): they are gone for
+// readers at once, and for lists and counts when [Service.Run] comes by.
+//
+// Names are texts in UTF-8 without NUL, and lists have them in the order of their bytes. A page costs what is on it, wherever it
+// is in the list and however many names a delimiter rolls up.
+//
+// # Who may do what
+//
+// A [Caller] may do everything in the own account, and elsewhere what the account's access control, the container's lists
+// ([ParseACL]) or a signature (Grant) allow. Who may not is told so whether or not there is anything: [ErrForbidden], or
+// [ErrUnauthorized] where it is not known who asks. Who callers are, and whether signatures hold, is for the packages that speak
+// to them to find out.
+//
+// # What it needs, and what it does not do
+//
+// It needs a *sql.DB (SQLite or PostgreSQL; see [New]), a driver.Store, and one goroutine in [Service.Run], without which contents
+// that are not needed any more stay. It does not speak HTTP: packages swift and s3 do. It does not replicate, encrypt or check
+// contents: stores do, or what is below them. It does not sync containers (SyncTo is kept and not followed).
+//
+// # Errors
+//
+// Errors wrap the sentinels of this package, which are of the kinds that errors.Is finds: an [ErrNoContainer] is an
+// [ErrNotFound]. What a client's body or a callback fails with is returned as it is. Whatever is refused leaves nothing behind.
+//
+// # Concurrency, and the end of the process
+//
+// A Service is safe for concurrent use, and several may share a database and a store, each with an [Options].Host of its own.
+// Writes that come at the same time share one transaction. A process may be killed at any moment: what was acknowledged is
+// there, whole and listed; what was not is there whole or not at all; and contents that nobody has are found by the next Run,
+// those of other hosts when they are older than [Options].ReclaimAfter.
 package objectstore
 
 import (

@@ -55,7 +55,7 @@ func (s *Service) Put(ctx context.Context, caller Caller, path Path, spec PutSpe
 	row := objectRow{Object: Object{Name: path.Object, ObjectInfo: info, Size: kept.size, ETag: kept.md5}, Content: kept.ref}
 	result, err := s.place(ctx, &caller, path, row, &spec.Conditions, nil)
 	if err != nil {
-		s.discard(ctx, kept.ref)
+		s.giveUp(ctx, kept.ref, err)
 		return nil, err
 	}
 	return result, nil
@@ -73,7 +73,7 @@ func (s *Service) place(ctx context.Context, caller *Caller, path Path, row obje
 		if err != nil {
 			return err
 		}
-		if err := conditions.check(old.state(), false); err != nil {
+		if err := conditions.check(old.state(s.now()), false); err != nil {
 			return err
 		}
 		if err := fits(a, c, old, row.Size); err != nil {
@@ -99,6 +99,9 @@ func (s *Service) admit(ctx context.Context, caller *Caller, path Path, spec *Pu
 	if spec.Size > s.options.MaxObjectSize {
 		return 0, s.tooLarge()
 	}
+	if spec.Conditions.none() && s.recent.admits(s, caller, path) {
+		return math.MaxInt64, nil
+	}
 	in := s.reading(ctx)
 	a, c, err := s.open(in, caller, path, writeObject)
 	if err != nil {
@@ -111,7 +114,7 @@ func (s *Service) admit(ctx context.Context, caller *Caller, path Path, spec *Pu
 	if err != nil {
 		return 0, err
 	}
-	if err := spec.Conditions.check(old.state(), false); err != nil {
+	if err := spec.Conditions.check(old.state(s.now()), false); err != nil {
 		return 0, err
 	}
 	return roomFor(a, c, old), fits(a, c, old, max(spec.Size, 0))
@@ -219,6 +222,16 @@ func storeError(source *source, err error) error {
 		return fmt.Errorf("the object storage is full: %w: %w", ErrUnavailable, err)
 	}
 	return err
+}
+
+// giveUp discards a content that could not be recorded. One that may be recorded all the same stays, until a later start knows.
+func (s *Service) giveUp(ctx context.Context, ref string, err error) {
+	var unsure unsureError
+	if !errors.As(err, &unsure) {
+		s.discard(ctx, ref)
+	} else if ref != "" {
+		s.options.Log.Warn("a write failed, and its content stays until the next start", "ref", ref, "error", err)
+	}
 }
 
 // discard removes a content that nothing ever had. What fails is left to a later start.

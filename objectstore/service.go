@@ -102,6 +102,7 @@ type Service struct {
 	writes    batcher
 	untidy    atomic.Bool // there may be garbage
 	pins      pins
+	recent    recent
 }
 
 // New opens the accounts in db and the contents in store. What a killed process left is cleaned up by [Service.Run], or by

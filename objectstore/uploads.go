@@ -130,7 +130,7 @@ func (s *Service) PutPart(ctx context.Context, caller Caller, path Path, upload 
 	row := partRow{Upload: upload, Content: kept.ref, UploadPart: UploadPart{Number: number, Size: kept.size, ETag: kept.md5, Checksums: info.Checksums}}
 	part, err := s.placePart(ctx, &caller, path, row, nil)
 	if err != nil {
-		s.discard(ctx, kept.ref)
+		s.giveUp(ctx, kept.ref, err)
 		return nil, err
 	}
 	return part, nil
@@ -204,7 +204,7 @@ func (s *Service) CompleteUpload(ctx context.Context, caller Caller, path Path, 
 		if err != nil {
 			return err
 		}
-		if err := conditions.check(old.state(), false); err != nil {
+		if err := conditions.check(old.state(s.now()), false); err != nil {
 			return err
 		}
 		row := objectRow{Content: upload, Composite: true, Object: Object{Name: path.Object, ObjectInfo: u.ObjectInfo}}

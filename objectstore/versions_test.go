@@ -161,7 +161,7 @@ func TestLifecycleRules(t *testing.T) {
 	require.NoError(t, h.tryPut(in("c", "tagged"), tagged, ""))
 	_, err := h.CreateUpload(t.Context(), owner, in("c", "upload"), objectstore.ObjectInfo{})
 	require.NoError(t, err)
-	for range 150 { // more than a page
+	for range 250 { // more than a page
 		h.put(in("v", "a"), "x")
 	}
 	h.put(in("v", "b"), "b")

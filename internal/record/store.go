@@ -179,7 +179,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 			}
 			return nil
 		}
-		if attempt == attempts || !lostRace(err) {
+		if attempt == attempts || !LostRace(err) {
 			return err
 		}
 		select {
@@ -271,7 +271,11 @@ func translate(err error) error {
 	return err
 }
 
-func lostRace(err error) bool {
+// LostRace says whether the error is that of a transaction that lost against another, which [Store.Update] tries again.
+func LostRace(err error) bool {
+	if err == nil {
+		return false
+	}
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) {
 		return state.SQLState() == "40001" || state.SQLState() == "40P01"
