@@ -159,7 +159,8 @@ func describe(h http.Header, o *objectstore.Reader) {
 		h.Set(name, value)
 	}
 	for name, value := range o.Object.Metadata {
-		h.Set(metaPrefix+name, value)
+		// In lower case, as S3 answers: some clients keep the case of what they are given.
+		h[strings.ToLower(metaPrefix)+name] = []string{value}
 	}
 	if n := len(o.Object.Tags); n > 0 {
 		h.Set("X-Amz-Tagging-Count", strconv.Itoa(n))

@@ -250,7 +250,8 @@ func TestStrangers(t *testing.T) {
 		}
 		asBob("POST", bucket+"?delete", "<Delete><Object><Key>key</Key></Object></Delete>").is(200, "")
 	}
-	s.do("GET", "/mine/key", "").is(200, "")
+	s.do("GET", "/mine/key", "", "X-Amz-Expected-Bucket-Owner", "alice").is(200, "")
+	s.do("GET", "/mine/key", "", "X-Amz-Expected-Bucket-Owner", "bob").is(403, "AccessDenied")
 	s.nobody("GET", "/", "").is(403, "AccessDenied")
 	s.do("PUT", "/mine?acl", "", "X-Amz-Acl", "public-read").is(200, "")
 	require.Equal(t, "content", s.nobody("GET", "/alice:mine/key", "").is(200, "").body)
