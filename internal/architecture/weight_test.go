@@ -196,6 +196,7 @@ var bound = map[string]struct{ systems, why string }{
 	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
 	"examples/balancer":       {"linux", "lbaas/haproxy"},
 	"examples/metadata":       {"linux", "metadata/proxy"},
+	"examples/s3bucket":       {"linux darwin", "objectstore/fileobjects"},
 	"examples/twotenants":     {"linux", "network/bridge and netnsrouter"},
 	"examples/vmrunner":       {"linux", "compute/qemu"},
 }
