@@ -245,6 +245,11 @@ func TestArchives(t *testing.T) {
 	require.Contains(t, s.alice(200, "PUT", "e/below?extract-archive=tar.gz", zipped.String()).body, "Number Files Created: 1\nResponse Body: \nResponse Status: 201 Created\nErrors:\n")
 	require.Equal(t, "3", s.alice(200, "GET", "e/below/in", "").body)
 
+	squeezed, err := base64.StdEncoding.DecodeString("QlpoOTFBWSZTWbi1xUwAAG77gMmAAADAAN8AAAJ4AB4QCAggAFRCAADQMgikQA0BoH3uJJEMrERNKxeUywuQSAgrSYzgTiSC62Iqro+A+TXUQzSQiIB8XckU4UJC4tcVMA==") // Go does not compress so
+	require.NoError(t, err)
+	s.alice(200, "PUT", "?extract-archive=tar.bz2", string(squeezed))
+	require.Equal(t, "bz2", s.alice(200, "GET", "c/z", "").body)
+
 	s.alice(400, "PUT", "?extract-archive=zip", "x")
 	require.Contains(t, s.alice(200, "PUT", "?extract-archive=tar", strings.Repeat("nonsense", 100)).body, "Response Status: 400 Bad Request")
 	require.Contains(t, s.alice(200, "PUT", "?extract-archive=tar", archive(t, "base", "x")).body, "No Valid Files")
@@ -253,6 +258,16 @@ func TestArchives(t *testing.T) {
 	require.Contains(t, s.alice(200, "PUT", "?extract-archive=tar", files[:700]).body, "400 Bad Request")
 	require.Contains(t, s.do("PUT", "?extract-archive=tar", as("bob", "Accept", "text/xml"), files).body, "<status>403 Forbidden</status>")
 	require.Contains(t, s.do("PUT", "?extract-archive=tar", nil, files).body, "Response Status: 401 Unauthorized")
+}
+
+// TestLongWorkKeepsTheConnectionAlive has a clock by which everything takes long.
+func TestLongWorkKeepsTheConnectionAlive(t *testing.T) {
+	s := newSite(t, nil)
+	s.pace.Store(11)
+	r := s.alice(200, "PUT", "?extract-archive=tar", archive(t, "c/1", "1", "c/2", strings.Repeat("2", 1<<20), "c/3", "3"))
+	require.Regexp(t, `^ {3,}\r\n\r\nNumber Files Created: 3\n`, r.body)
+	r = s.alice(200, "POST", "?bulk-delete", "c/1\nc/2\nc/3\nc", "Content-Type", "text/plain", "Accept", "application/xml")
+	require.Regexp(t, `^<\?xml version="1.0" encoding="UTF-8"\?>\n {3,}\r\n\r\n<delete>\n<number_deleted>4</number_deleted>`, r.body)
 }
 
 func TestDeletesInBulk(t *testing.T) {
