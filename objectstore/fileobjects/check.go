@@ -44,17 +44,16 @@ func (s *Store) checkOne(ctx context.Context, ref string, r *slowly) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it was removed meanwhile
 	}
-	if err == nil && f == nil {
-		r.read += content.size
-		return r.wait()
-	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	uncache(f)
+	r.r = bytes.NewReader(content.data)
+	if f != nil {
+		defer func() { _ = f.Close() }()
+		uncache(f)
+		r.r = f
+	}
 	hash := md5.New()
-	r.r = f
 	if _, err := io.Copy(hash, r); ctx.Err() != nil {
 		return ctx.Err()
 	} else if err != nil {

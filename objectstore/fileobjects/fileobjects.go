@@ -22,7 +22,7 @@
 // numbers, of which there are some hundreds at most, and not at all files, to remove what a killed process left.
 //
 // [Store.Check] reads all contents, at a bounded rate, and says which are damaged; it removes files that no row knows, which only
-// a broken disk or a restored backup leaves. A packed content is compared with its MD5 whenever it is opened.
+// a broken disk or a restored backup leaves. Open only looks at the size.
 //
 // # What it needs
 //
@@ -67,7 +67,7 @@ var ErrDamaged = errors.New("damaged")
 var ErrInUse = errors.New("the directory is in use")
 
 // DefaultPackLimit is the largest content in bytes that is a row and not a file, if [Options] say nothing else.
-const DefaultPackLimit = 16 << 10
+const DefaultPackLimit = 64 << 10
 
 // Options of a [Store]; nil and zero values are fine.
 type Options struct {

@@ -187,6 +187,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 	put(t, s, "packed-well", 1000)
 	put(t, s, "packed-flipped", 1000)
+	put(t, s, "packed-short", 1000)
 	require.Empty(t, damaged(t, s))
 
 	f, err := os.OpenFile(byRef["flipped"], os.O_WRONLY, 0)
@@ -197,6 +198,8 @@ func TestCheckFindsDamage(t *testing.T) {
 	require.NoError(t, os.Remove(byRef["gone"]))
 	_, err = db.Exec(`UPDATE fileobjects_contents SET data = zeroblob(1000) WHERE ref = 'packed-flipped'`)
 	require.NoError(t, err)
+	_, err = db.Exec(`UPDATE fileobjects_contents SET data = zeroblob(999) WHERE ref = 'packed-short'`)
+	require.NoError(t, err)
 	// Files that no row knows, and files that are not of contents.
 	dirOf := filepath.Dir(byRef["well"])
 	unknown := filepath.Join(dirOf, "123456789abcde"+filepath.Base(dirOf))
@@ -204,15 +207,15 @@ func TestCheckFindsDamage(t *testing.T) {
 	require.NoError(t, os.WriteFile(unknown, []byte("?"), 0o600))
 	require.NoError(t, os.WriteFile(notes, []byte("?"), 0o600))
 
-	require.ElementsMatch(t, []string{"flipped", "short", "gone", "packed-flipped"}, damaged(t, s))
+	require.ElementsMatch(t, []string{"flipped", "short", "gone", "packed-flipped", "packed-short"}, damaged(t, s))
 	require.NoFileExists(t, unknown)
 	require.FileExists(t, notes)
-	for _, ref := range []string{"short", "gone", "packed-flipped"} {
+	for _, ref := range []string{"short", "gone", "packed-short"} {
 		_, err := s.Open(t.Context(), ref, 0, -1)
 		require.ErrorIs(t, err, fileobjects.ErrDamaged, ref)
 		require.NotErrorIs(t, err, os.ErrNotExist, ref)
 	}
-	require.NoError(t, s.Remove(t.Context(), "flipped", "short", "gone", "packed-flipped"))
+	require.NoError(t, s.Remove(t.Context(), "flipped", "short", "gone", "packed-flipped", "packed-short"))
 	require.Empty(t, damaged(t, s))
 	requireRefs(t, s, "well", "packed-well")
 	for ref, err := range s.Check(t.Context(), 0) {
@@ -227,7 +230,7 @@ func TestCheckBesideWriters(t *testing.T) {
 	go func() {
 		for i := range 100 {
 			ref := fmt.Sprintf("ref-%d", i)
-			if _, err := s.Put(context.Background(), ref, bytes.NewReader(make([]byte, 20_000)), -1); err != nil {
+			if _, err := s.Put(context.Background(), ref, bytes.NewReader(make([]byte, 70_000)), -1); err != nil {
 				done <- err
 				return
 			}
@@ -248,7 +251,7 @@ func TestCheckBesideWriters(t *testing.T) {
 			require.Empty(t, damaged(t, s))
 			for i := range 100 {
 				if i%3 != 0 {
-					require.Len(t, read(t, s, fmt.Sprintf("ref-%d", i)), 20_000)
+					require.Len(t, read(t, s, fmt.Sprintf("ref-%d", i)), 70_000)
 				}
 			}
 			return

@@ -182,7 +182,7 @@ func work(dir string) {
 		panic(err)
 	}
 	say := func(verb, ref string) { _, _ = os.Stdout.WriteString(verb + " " + ref + "\n") }
-	sizes := []int{0, 100, 16 << 10, 16<<10 + 1, 60_000, 300_000, 1_500_000}
+	sizes := []int{0, 100, 16 << 10, 64 << 10, 64<<10 + 1, 300_000, 1_500_000}
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
