@@ -150,6 +150,7 @@ var heavy = map[string]map[string]string{
 	},
 	"os/exec": {
 		"compute/qemu": "QEMU", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
+		"objectstore/s3objects": "its client can ask programs for credentials, which it is not told to",
 	},
 }
 
@@ -196,6 +197,7 @@ var bound = map[string]struct{ systems, why string }{
 	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
 	"examples/balancer":       {"linux", "lbaas/haproxy"},
 	"examples/metadata":       {"linux", "metadata/proxy"},
+	"examples/s3bucket":       {"linux darwin", "objectstore/fileobjects"},
 	"examples/twotenants":     {"linux", "network/bridge and netnsrouter"},
 	"examples/vmrunner":       {"linux", "compute/qemu"},
 }

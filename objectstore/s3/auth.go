@@ -47,15 +47,22 @@ func (a *api) authenticate(q *request) error {
 		}
 		return a.authenticateV4(q, s)
 	}
-	a.anonymous(q)
+	if err := a.anonymous(q); err != nil {
+		return err
+	}
 	return a.openBody(q, unsignedPayload, nil)
 }
 
-func (a *api) anonymous(q *request) {
+// anonymous is nobody, who has no account: what is asked must say whose it is, or the options do.
+func (a *api) anonymous(q *request) error {
 	q.caller = objectstore.Caller{Referrer: q.Referer()}
 	if q.path.Account == "" {
 		q.path.Account = a.options.Account
 	}
+	if q.path.Account == "" {
+		return fail("AccessDenied", "Access Denied")
+	}
+	return nil
 }
 
 func (a *api) authenticateV4(q *request, s *signatureV4) error {
@@ -116,6 +123,9 @@ func (a *api) identify(q *request, access string) (secret string, err error) {
 	q.caller.Referrer = q.Referer()
 	if q.path.Account == "" {
 		q.path.Account = key.Caller.Account
+	}
+	if q.path.Account == "" {
+		return "", fail("AccessDenied", "Access Denied")
 	}
 	return key.Secret, nil
 }

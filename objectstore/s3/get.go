@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,10 +62,14 @@ func (a *api) getObject(q *request) error {
 		return err
 	}
 	o, err := a.objects.Open(q.Context(), q.caller, q.path, spec)
+	h := q.w.Header()
+	if errors.Is(err, objectstore.ErrNotModified) && o != nil {
+		h.Set("Etag", quoted(o.ETag))
+		h.Set("Last-Modified", httpTime(o.Object.LastModified()))
+	}
 	if err != nil {
 		return missing(err, q)
 	}
-	h := q.w.Header()
 	describe(h, o)
 	if o.Object.Version != "" {
 		h.Set("X-Amz-Version-Id", o.Object.Version)
@@ -154,7 +159,8 @@ func describe(h http.Header, o *objectstore.Reader) {
 		h.Set(name, value)
 	}
 	for name, value := range o.Object.Metadata {
-		h.Set(metaPrefix+name, value)
+		// In lower case, as S3 answers: some clients keep the case of what they are given.
+		h[strings.ToLower(metaPrefix)+name] = []string{value}
 	}
 	if n := len(o.Object.Tags); n > 0 {
 		h.Set("X-Amz-Tagging-Count", strconv.Itoa(n))
@@ -243,10 +249,10 @@ func parseDigits(text string) (int64, error) {
 		return 0, strconv.ErrSyntax
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 1<<63 - 1, nil
+	if errors.Is(err, strconv.ErrRange) {
+		return math.MaxInt64, nil
 	}
-	return n, nil
+	return n, err
 }
 
 // ifRange says whether the range is of the object that the client has (RFC 9110, section 13.1.5).

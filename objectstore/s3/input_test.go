@@ -82,7 +82,9 @@ func TestWhoAsks(t *testing.T) {
 		"an old key, badly":       {func(r *http.Request) { r.Header.Set("Authorization", "AWS "+access) }, 400, "InvalidArgument"},
 		"an old key without time": {func(r *http.Request) { r.Header.Set("Authorization", "AWS "+access+":x"); r.Header.Del("X-Amz-Date") }, 403, "AccessDenied"},
 	} {
-		t.Run(what, func(t *testing.T) { s.send(signed(c.change)).is(c.status, c.code) })
+		a := s.send(signed(c.change))
+		require.Equal(t, c.status, a.status, "%s: %s", what, a.body)
+		a.is(c.status, c.code)
 	}
 	long := s.send(signed(replace("Authorization", "Signature=", "Signature=0")))
 	require.Contains(t, long.is(403, "SignatureDoesNotMatch").body, "<StringToSign>AWS4-HMAC-SHA256")
@@ -150,7 +152,9 @@ func TestBadBodies(t *testing.T) {
 		"match nothing":      {[]string{"If-Match", `"x"`}, 404, "NoSuchKey"},
 		"a tag to be absent": {[]string{"If-None-Match", `"x"`}, 501, "NotImplemented"},
 	} {
-		t.Run(what, func(t *testing.T) { s.do("PUT", "/mine/key", "text", c.headers...).is(c.status, c.code) })
+		a := s.do("PUT", "/mine/key", "text", c.headers...)
+		require.Equal(t, c.status, a.status, "%s: %s", what, a.body)
+		a.is(c.status, c.code)
 	}
 	s.do("PUT", "/mine/"+strings.Repeat("k", 1025), "text").is(400, "KeyTooLongError")
 	s.do("GET", "/mine/key", "").is(404, "NoSuchKey")
@@ -246,7 +250,8 @@ func TestStrangers(t *testing.T) {
 		}
 		asBob("POST", bucket+"?delete", "<Delete><Object><Key>key</Key></Object></Delete>").is(200, "")
 	}
-	s.do("GET", "/mine/key", "").is(200, "")
+	s.do("GET", "/mine/key", "", "X-Amz-Expected-Bucket-Owner", "alice").is(200, "")
+	s.do("GET", "/mine/key", "", "X-Amz-Expected-Bucket-Owner", "bob").is(403, "AccessDenied")
 	s.nobody("GET", "/", "").is(403, "AccessDenied")
 	s.do("PUT", "/mine?acl", "", "X-Amz-Acl", "public-read").is(200, "")
 	require.Equal(t, "content", s.nobody("GET", "/alice:mine/key", "").is(200, "").body)

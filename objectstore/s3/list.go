@@ -205,7 +205,8 @@ func readToken(token string) (string, error) {
 
 type versionEntry struct {
 	XMLName           xml.Name
-	Key, VersionId    string //nolint:revive // the element's name
+	Key               string
+	VersionID         string `xml:"VersionId"`
 	IsLatest          bool
 	LastModified      string
 	ETag              string   `xml:",omitempty"`
@@ -216,16 +217,18 @@ type versionEntry struct {
 }
 
 type versionsResult struct {
-	XMLName                            xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListVersionsResult"`
-	Name, Prefix                       string
-	KeyMarker, VersionIdMarker         string //nolint:revive // the element's name
-	NextKeyMarker, NextVersionIdMarker string `xml:",omitempty"` //nolint:revive // likewise
-	MaxKeys                            int
-	Delimiter                          string `xml:",omitempty"`
-	EncodingType                       string `xml:",omitempty"`
-	IsTruncated                        bool
-	Versions                           []versionEntry
-	CommonPrefixes                     []commonPrefix
+	XMLName             xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListVersionsResult"`
+	Name, Prefix        string
+	KeyMarker           string
+	VersionIDMarker     string `xml:"VersionIdMarker"`
+	NextKeyMarker       string `xml:",omitempty"`
+	NextVersionIDMarker string `xml:"NextVersionIdMarker,omitempty"`
+	MaxKeys             int
+	Delimiter           string `xml:",omitempty"`
+	EncodingType        string `xml:",omitempty"`
+	IsTruncated         bool
+	Versions            []versionEntry
+	CommonPrefixes      []commonPrefix
 }
 
 // nullVersion is what the version is called that was written without versioning.
@@ -248,7 +251,7 @@ func (a *api) listVersions(q *request) error {
 		return fail("InvalidArgument", "A version-id marker cannot be specified without a key marker.").with("ArgumentName", "version-id-marker")
 	}
 	answer := versionsResult{
-		Name: q.path.Container, Prefix: l.text(l.Prefix), KeyMarker: l.text(l.Marker), VersionIdMarker: l.VersionMarker,
+		Name: q.path.Container, Prefix: l.text(l.Prefix), KeyMarker: l.text(l.Marker), VersionIDMarker: l.VersionMarker,
 		MaxKeys: l.max, Delimiter: l.text(l.Delimiter), EncodingType: l.encodingType(),
 	}
 	if l.max == 0 {
@@ -265,21 +268,21 @@ func (a *api) listVersions(q *request) error {
 	for _, e := range found.Entries {
 		if e.Object == nil {
 			answer.CommonPrefixes = append(answer.CommonPrefixes, commonPrefix{l.text(e.Prefix)})
-			answer.NextKeyMarker, answer.NextVersionIdMarker = l.text(e.Prefix), ""
+			answer.NextKeyMarker, answer.NextVersionIDMarker = l.text(e.Prefix), ""
 			continue
 		}
 		answer.Versions = append(answer.Versions, q.version(&l, e.Object))
-		answer.NextKeyMarker, answer.NextVersionIdMarker = l.text(e.Name), versionName(e.Version)
+		answer.NextKeyMarker, answer.NextVersionIDMarker = l.text(e.Name), versionName(e.Version)
 	}
 	if !answer.IsTruncated {
-		answer.NextKeyMarker, answer.NextVersionIdMarker = "", ""
+		answer.NextKeyMarker, answer.NextVersionIDMarker = "", ""
 	}
 	return writeXML(q.w, http.StatusOK, answer)
 }
 
 func (q *request) version(l *listing, o *objectstore.Object) versionEntry {
 	v := versionEntry{
-		XMLName: xml.Name{Local: "Version"}, Key: l.text(o.Name), VersionId: versionName(o.Version), IsLatest: o.Current,
+		XMLName: xml.Name{Local: "Version"}, Key: l.text(o.Name), VersionID: versionName(o.Version), IsLatest: o.Current,
 		LastModified: stamp(o.LastModified()), Owner: q.ownerOf(),
 	}
 	if o.DeleteMarker {

@@ -31,6 +31,8 @@ type Operation struct {
 	serve       func(*api, *request) error
 }
 
+//go:generate go test -run TestOperationsTable -args -write
+
 // Operations are all that [Handler] knows, the more special ones first.
 func Operations() []Operation {
 	var all []Operation

@@ -141,8 +141,7 @@ func (a *api) formCaller(q *request, f *form) (formLimits, error) {
 	limits := formLimits{0, a.objects.Options().MaxObjectSize}
 	encoded := f.fields["policy"]
 	if encoded == "" {
-		a.anonymous(q)
-		return limits, nil
+		return limits, a.anonymous(q)
 	}
 	if f.fields["x-amz-algorithm"] != algorithmV4 {
 		return limits, fail("InvalidRequest", "The authorization mechanism is not supported. Please use %s.", algorithmV4)

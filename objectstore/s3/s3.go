@@ -197,6 +197,9 @@ func (a *api) begin(w http.ResponseWriter, r *http.Request) (*request, error) {
 			return nil, err
 		}
 	}
+	if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != q.path.Account {
+		return q, fail("AccessDenied", "Access Denied")
+	}
 	if longest := a.objects.Options().MaxNameLength; len(q.path.Object) > longest {
 		return q, fail("KeyTooLongError", "Your key is too long").with("Size", strconv.Itoa(len(q.path.Object))).with("MaxSizeAllowed", strconv.Itoa(longest))
 	}

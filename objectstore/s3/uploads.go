@@ -53,6 +53,9 @@ func (a *api) createUpload(q *request) error {
 	if err != nil {
 		return err
 	}
+	if name := q.Header.Get("X-Amz-Checksum-Algorithm"); name != "" {
+		q.w.Header().Set("X-Amz-Checksum-Algorithm", name)
+	}
 	return writeXML(q.w, http.StatusOK, createUploadResult{Bucket: q.path.Container, Key: q.path.Object, UploadID: u.ID})
 }
 
