@@ -36,7 +36,8 @@
 // # Errors
 //
 // Errors wrap fs.ErrNotExist, fs.ErrExist and fs.ErrInvalid as the contract says. A full disk is syscall.ENOSPC, of files and of
-// the index, and leaves nothing behind. [ErrDamaged] is a content that is not what was put.
+// the index, and leaves nothing behind; if the disk of the index is full to the last byte, SQLite cannot write down a removal
+// either: somebody has to make some MiB of room first. [ErrDamaged] is a content that is not what was put.
 //
 // # Concurrency
 //

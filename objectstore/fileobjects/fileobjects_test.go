@@ -276,3 +276,25 @@ func TestNewNeedsADirectoryAndADatabase(t *testing.T) {
 	require.NoError(t, err, "the failed one does not keep the lock")
 	require.NoError(t, s.Close())
 }
+
+// BenchmarkNew opens a store of a million contents, half of them files, of which 200 are pending.
+func BenchmarkNew(b *testing.B) {
+	dir := b.TempDir()
+	db := database(b, dir)
+	s, err := fileobjects.New(b.Context(), dir, db, nil)
+	require.NoError(b, err)
+	require.NoError(b, s.Close())
+	const numbers = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) `
+	_, err = db.Exec(numbers+`INSERT INTO fileobjects_contents (ref, size, md5, file, data)
+		SELECT printf('ref-%08d', i), 3, x'00', CASE WHEN i % 2 = 0 THEN i END, CASE WHEN i % 2 = 1 THEN 'abc' END FROM n`, 1_000_000)
+	require.NoError(b, err)
+	for b.Loop() {
+		b.StopTimer()
+		_, err = db.Exec(numbers+`INSERT INTO fileobjects_pending SELECT i + 10000000 FROM n`, 200)
+		require.NoError(b, err)
+		b.StartTimer()
+		s, err := fileobjects.New(b.Context(), dir, db, nil)
+		require.NoError(b, err)
+		require.NoError(b, s.Close())
+	}
+}

@@ -67,7 +67,9 @@ func TestFullDiskOfFiles(t *testing.T) {
 // acknowledged is there, and nothing else.
 func TestFullDiskOfAll(t *testing.T) {
 	disk := smallDisk(t, 12<<20)
-	s := open(t, disk, nil)
+	db := database(t, disk)
+	s, err := fileobjects.New(t.Context(), filepath.Join(disk, "objects"), db, nil)
+	require.NoError(t, err)
 	var mu sync.Mutex
 	var kept []string
 	var wg sync.WaitGroup
@@ -98,6 +100,14 @@ func TestFullDiskOfAll(t *testing.T) {
 	}
 	requireRefs(t, s, kept...)
 	require.Len(t, contentFiles(t, filepath.Join(disk, "objects")), large)
+
+	// It can be closed, opened and read while it is full.
+	require.NoError(t, s.Close())
+	s, err = fileobjects.New(t.Context(), filepath.Join(disk, "objects"), db, nil)
+	require.NoError(t, err)
+	requireRefs(t, s, kept...)
+	require.Empty(t, damaged(t, s))
+	require.NoError(t, s.Close())
 }
 
 func TestProbe(t *testing.T) {

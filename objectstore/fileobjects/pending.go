@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"syscall"
 )
 
 // stock is how many pending numbers are made durable at once for files to come, so that most files need not wait for theirs.
@@ -62,11 +63,23 @@ func (s *Store) retire(numbers []int64) error {
 	return s.settle(numbers)
 }
 
-// settle makes the absence of files durable, and forgets that they were pending.
+// settle makes the absence of files durable, and forgets that they were pending. On a full disk it is put off: nothing that
+// makes room again may fail for it.
 func (s *Store) settle(numbers []int64) error {
 	if len(numbers) == 0 {
 		return nil
 	}
+	err := s.forget(numbers)
+	if errors.Is(err, syscall.ENOSPC) {
+		s.mu.Lock()
+		s.retired = append(s.retired, numbers...)
+		s.mu.Unlock()
+		return nil
+	}
+	return err
+}
+
+func (s *Store) forget(numbers []int64) error {
 	dirs := map[string]bool{}
 	for _, number := range numbers {
 		dirs[s.path(files, fan(number))] = true

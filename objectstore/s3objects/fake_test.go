@@ -133,9 +133,10 @@ func (f *fakeS3) upload(w http.ResponseWriter, r *http.Request, key string, body
 		id := strconv.Itoa(f.next)
 		f.uploads[id] = &fakeUpload{key, map[int][]byte{}}
 		answer(w, struct {
-			XMLName               xml.Name `xml:"InitiateMultipartUploadResult"`
-			Bucket, Key, UploadId string
-		}{Bucket: "contents", Key: key, UploadId: id})
+			XMLName     xml.Name `xml:"InitiateMultipartUploadResult"`
+			Bucket, Key string
+			UploadID    string `xml:"UploadId"`
+		}{Bucket: "contents", Key: key, UploadID: id})
 	case u == nil || u.key != key:
 		fault(w, 404, "NoSuchUpload")
 	case r.Method == "PUT":
@@ -185,7 +186,7 @@ func (f *fakeS3) complete(w http.ResponseWriter, id string, body []byte) {
 type listedKey struct {
 	Key      string
 	Size     int
-	UploadId string `xml:",omitempty"`
+	UploadID string `xml:"UploadId,omitempty"`
 }
 
 func (f *fakeS3) list(w http.ResponseWriter, prefix, after string) {
@@ -216,7 +217,7 @@ func (f *fakeS3) listUploads(w http.ResponseWriter, prefix string) {
 	var list []listedKey
 	for id, u := range f.uploads {
 		if strings.HasPrefix(u.key, prefix) {
-			list = append(list, listedKey{Key: u.key, UploadId: id})
+			list = append(list, listedKey{Key: u.key, UploadID: id})
 		}
 	}
 	answer(w, struct {

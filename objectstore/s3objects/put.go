@@ -86,7 +86,7 @@ func (s *Store) putParts(ctx context.Context, key string, body io.Reader, buffer
 	}()
 	var parts []minio.CompletePart
 	hash := md5.New()
-	for n, end := len(buffer), false; n > 0; {
+	for n, end := len(buffer), false; ; {
 		part, err := s.putPart(ctx, key, upload, len(parts)+1, buffer[:n])
 		if err != nil {
 			return content, err
@@ -94,12 +94,15 @@ func (s *Store) putParts(ctx context.Context, key string, body io.Reader, buffer
 		parts = append(parts, part)
 		_, _ = hash.Write(buffer[:n])
 		content.Size += int64(n)
-		if n = 0; end {
+		if end {
 			break
 		}
 		n, err = fill(body, buffer)
 		if end = err == io.EOF; err != nil && !end { //nolint:errorlint // the end itself, not an error about it
 			return content, err
+		}
+		if n == 0 {
+			break
 		}
 	}
 	content.MD5 = hex.EncodeToString(hash.Sum(nil))

@@ -178,7 +178,8 @@ func (o *opener) more() error {
 		o.ahead = make([]byte, 0, chunkSize+tagSize+1)
 	}
 	var err error
-	for n := 0; len(o.ahead) < cap(o.ahead) && err == nil; {
+	for len(o.ahead) < cap(o.ahead) && err == nil {
+		var n int
 		n, err = o.source.Read(o.ahead[len(o.ahead):cap(o.ahead)])
 		o.ahead = o.ahead[:len(o.ahead)+n]
 	}

@@ -13,7 +13,7 @@ func (a *api) deleteObject(q *request) error {
 		return a.bulkDelete(q)
 	}
 	named := q.openSpec()
-	spec := objectstore.DeleteSpec{Version: named.Version, NullVersion: named.NullVersion, Conditions: conditions(q.Header)}
+	spec := objectstore.DeleteSpec{Version: named.Version, NullVersion: named.NullVersion, Conditions: writeConditions(q.Header)}
 	if q.query.Get("multipart-manifest") == "delete" {
 		return a.deleteLarge(q, spec)
 	}
@@ -62,11 +62,11 @@ func (a *api) deleteLarge(q *request, spec objectstore.DeleteSpec) error {
 		r.numbers["Number Not Found"] = 1
 	case err != nil:
 		r.failed(name, translate(err, q.known).status)
-	case len(reader.Object.Segments) == 0:
+	case len(reader.Object.Segments) == 0 && reader.Object.PartCount < 2:
 		r.errors = append(r.errors, [2]string{escapePath(name), "Not an SLO manifest"})
 		r.code = http.StatusBadRequest
 	default:
-		spec.Segments = true
+		spec.Segments = len(reader.Object.Segments) > 0
 		deleted, err := a.store.Delete(q.Context(), q.caller, q.path, spec)
 		if err != nil {
 			r.failed(name, translate(err, q.known).status)

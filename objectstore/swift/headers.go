@@ -215,6 +215,13 @@ func conditions(h http.Header) objectstore.Conditions {
 	}
 }
 
+// writeConditions are those of a request that changes something: If-Modified-Since is for readers.
+func writeConditions(h http.Header) objectstore.Conditions {
+	c := conditions(h)
+	c.IfModifiedSince = time.Time{}
+	return c
+}
+
 // expiry reads X-Delete-At and X-Delete-After; given says whether one was there.
 func expiry(h http.Header, now time.Time) (at time.Time, given bool, err error) {
 	if text := h.Get("X-Delete-After"); text != "" {

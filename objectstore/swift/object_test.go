@@ -65,6 +65,8 @@ func TestObjects(t *testing.T) {
 	s.alice(201, "PUT", "c/"+strings.Repeat("x", 1024), "x")
 	s.alice(201, "PUT", "c/once", "x", "If-None-Match", "*")
 	s.alice(412, "PUT", "c/once", "y", "If-None-Match", "*")
+	s.alice(201, "PUT", "c/once", "z", "If-Modified-Since", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+	s.alice(412, "PUT", "c/once", "z", "If-Match", "other")
 	require.Equal(t, "image/png", s.alice(200, "HEAD", "c/x.png", "", mustPut(s, "c/x.png")...).Header.Get("Content-Type"))
 }
 

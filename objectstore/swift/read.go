@@ -94,7 +94,8 @@ func (a *api) objectHeaders(q *request, r *objectstore.Reader) {
 			h.Set("Etag", strconv.Quote(r.ETag))
 		}
 	case o.PartCount > 1:
-		// So do clients know that the entity tag is not the content's MD5.
+		// What S3 took in parts is shown as Swift's own S3 shows it, so that clients know that the entity tag is not the
+		// content's MD5. It has no segments of its own.
 		h.Set("X-Static-Large-Object", "True")
 		h.Set("Etag", strconv.Quote(r.ETag))
 	}
@@ -121,7 +122,7 @@ func (q *request) linkHeaders(link *objectstore.Link) {
 
 // send answers with the object, or the ranges of it that are asked for.
 func (a *api) send(q *request, r *objectstore.Reader) error {
-	if o := r.Object; len(o.Segments) > 0 && q.query.Get("multipart-manifest") == "get" {
+	if o := r.Object; (len(o.Segments) > 0 || o.PartCount > 1) && q.query.Get("multipart-manifest") == "get" {
 		return a.sendManifest(q, r)
 	}
 	a.objectHeaders(q, r)

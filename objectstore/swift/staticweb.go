@@ -76,8 +76,11 @@ func (a *api) webObject(q *request) error {
 		}
 		return a.web(q).fail(err)
 	}
+	if err == nil && reader.Size > 1 {
+		return a.send(q, reader)
+	}
 	w := a.web(q)
-	if err == nil && (w == nil || reader.Size > 1 || reader.ContentType != w.dir) {
+	if err == nil && (w == nil || reader.ContentType != w.dir) {
 		return a.send(q, reader)
 	}
 	if !w.active() {

@@ -53,9 +53,12 @@ type site struct {
 	t     testing.TB
 	store *objectstore.Service
 	skew  atomic.Int64 // seconds that the clock is ahead
+	pace  atomic.Int64 // seconds that pass whenever somebody looks at it
 }
 
-func (s *site) now() time.Time { return time.Now().Add(time.Duration(s.skew.Load()) * time.Second) }
+func (s *site) now() time.Time {
+	return time.Now().Add(time.Duration(s.skew.Add(s.pace.Load())) * time.Second)
+}
 
 func newSite(t testing.TB, options *swift.Options) *site {
 	return newSiteOver(t, memobjects.New(nil), options, nil)

@@ -93,7 +93,7 @@ func (a *api) putSpec(q *request) (objectstore.PutSpec, error) {
 	if q.ContentLength > limits.MaxObjectSize {
 		return spec, refuse(http.StatusRequestEntityTooLarge, "Your request is too large.")
 	}
-	spec.Conditions = conditions(q.Header)
+	spec.Conditions = writeConditions(q.Header)
 	for _, tag := range spec.Conditions.IfNoneMatch {
 		if tag != "*" {
 			return spec, refuse(http.StatusBadRequest, "If-None-Match only supports *")

@@ -89,7 +89,7 @@ type segment struct {
 func (s *Store) putSegments(ctx context.Context, ref string, body io.Reader, buffer []byte) (content driver.Content, err error) {
 	var manifest []segment
 	hash := md5.New()
-	for n, end := len(buffer), false; n > 0; {
+	for n, end := len(buffer), false; ; {
 		if len(manifest) == maxSegments {
 			return content, fmt.Errorf("larger than %d segments of %d bytes: %w", maxSegments, len(buffer), fs.ErrInvalid)
 		}
@@ -101,12 +101,15 @@ func (s *Store) putSegments(ctx context.Context, ref string, body io.Reader, buf
 		manifest = append(manifest, segment{"/" + s.container + "/" + name, sum, n})
 		_, _ = hash.Write(buffer[:n])
 		content.Size += int64(n)
-		if n = 0; end {
+		if end {
 			break
 		}
 		n, err = fill(body, buffer)
 		if end = err == io.EOF; err != nil && !end { //nolint:errorlint // the end itself, not an error about it
 			return content, err
+		}
+		if n == 0 {
+			break
 		}
 	}
 	content.MD5 = hex.EncodeToString(hash.Sum(nil))
