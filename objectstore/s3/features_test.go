@@ -434,3 +434,26 @@ func TestForms(t *testing.T) {
 	s.nobody("POST", "/mine", "--x\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk", "Content-Type", "multipart/form-data; boundary=x").is(400, "")
 	require.NotContains(t, s.do("GET", "/mine", "").body, "down/x")
 }
+
+// An SDK's upload in parts, with checksums of each part in trailers and, at the end, of the whole.
+func TestUploadsInPartsWithChecksums(t *testing.T) {
+	s := newServer(t, nil)
+	s.bucket("mine")
+	content := strings.Repeat("0123456789abcdef", 12<<16)
+	for name, sum := range map[string]minio.ChecksumType{"composite": minio.ChecksumSHA256, "whole": minio.ChecksumFullObjectCRC32C, "nvme": minio.ChecksumCRC64NVME} {
+		info, err := s.minio.PutObject(t.Context(), "mine", name, strings.NewReader(content), int64(len(content)), minio.PutObjectOptions{PartSize: 5 << 20, Checksum: sum, NumThreads: 1})
+		require.NoError(t, err, name)
+		require.True(t, strings.HasSuffix(info.ETag, "-3"), info.ETag)
+		require.Equal(t, content, s.do("GET", "/mine/"+name, "", "X-Amz-Checksum-Mode", "ENABLED").is(200, "").body)
+	}
+
+	id, err := s.core.NewMultipartUpload(t.Context(), "mine", "key", minio.PutObjectOptions{})
+	require.NoError(t, err)
+	a := s.do("PUT", "/mine/key?partNumber=1&uploadId="+url.QueryEscape(id), "123456789", "X-Amz-Checksum-Crc32", "y/Q5Jg==").is(200, "")
+	complete := func(sum string) answer {
+		return s.do("POST", "/mine/key?uploadId="+url.QueryEscape(id), "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"+a.header.Get("Etag")+
+			"</ETag></Part></CompleteMultipartUpload>", "X-Amz-Checksum-Crc32", sum, "X-Amz-Checksum-Type", "FULL_OBJECT")
+	}
+	complete("AAAAAA==").is(400, "BadDigest")
+	complete("y/Q5Jg==").is(200, "")
+}

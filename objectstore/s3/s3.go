@@ -6,8 +6,8 @@
 //
 // The buckets are the containers of the account that the access key speaks for, and what is written here is read by the Swift
 // dialect and the other way round: large objects of Swift's read as one object, and objects uploaded in parts too. A bucket of
-// another account is called "account:bucket". [Operations] are what is served, as data; the reference is
-// https://docs.aws.amazon.com/AmazonS3/latest/API/.
+// another account is called "account:bucket". [Operations] are what is served, as data, and docs/s3-operations.md
+// is their table; the reference is https://docs.aws.amazon.com/AmazonS3/latest/API/.
 //
 // It needs the service, and [Keys]: who has which access key. Nothing is needed of the host. The handler is to be a server's
 // own, or to stand behind something that leaves paths alone: [http.ServeMux] redirects keys with two slashes in a row.

@@ -292,6 +292,9 @@ func (a *api) completeUpload(q *request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkWhole(q, &wish); err != nil {
+		return err
+	}
 	o, err := a.objects.CompleteUpload(q.Context(), q.caller, q.path, q.upload(), parts, c)
 	if err != nil {
 		return a.written(q, err, c)

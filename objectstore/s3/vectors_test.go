@@ -136,3 +136,20 @@ func TestNVMeChecksum(t *testing.T) {
 	_, _ = h.Write([]byte("123456789"))
 	require.Equal(t, []byte{0xae, 0x8b, 0x14, 0x86, 0x0a, 0x79, 0x98, 0x88}, h.Sum(nil))
 }
+
+func TestChecksumsOfWholes(t *testing.T) {
+	for _, length := range []int{0, 1, 7, 8, 1000, 65537} {
+		first, second := []byte("the first part"), bytes.Repeat([]byte("second"), length)[:length]
+		for name, crc := range polynomials {
+			a := algorithmBy(func(a *algorithm) bool { return a.name == name })
+			sum := func(texts ...[]byte) uint64 {
+				h := a.make()
+				for _, text := range texts {
+					_, _ = h.Write(text)
+				}
+				return number(h.Sum(nil))
+			}
+			require.Equal(t, sum(first, second), combine(crc.polynomial, crc.width, sum(first), sum(second), int64(length)), "%s %d", name, length)
+		}
+	}
+}
