@@ -58,6 +58,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, c.Stop())
+		require.NoError(t, objects.Close())
 		require.NoError(t, contents.Close())
 		require.NoError(t, db.Close())
 	})

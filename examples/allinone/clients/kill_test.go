@@ -68,6 +68,7 @@ func openObjects(ctx context.Context, dir string) (service *objectstore.Service,
 	if store, err = fileobjects.New(ctx, filepath.Join(dir, "contents"), contents, nil); err != nil {
 		return nil, nil, nil, errors.Join(err, closeAll())
 	}
+	closeAll = func() error { return errors.Join(store.Close(), names.Close(), contents.Close()) }
 	if service, err = objectstore.New(ctx, names, store, nil); err != nil {
 		return nil, nil, nil, errors.Join(err, closeAll())
 	}

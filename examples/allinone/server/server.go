@@ -14,7 +14,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -32,7 +34,7 @@ import (
 // Server is a running server.
 type Server struct {
 	*cloud.Cloud
-	databases []*sql.DB
+	kept      []io.Closer // what the data directory keeps, in the order of opening
 	machine   *machine.Machine
 	observer  *observe.Observer
 	running   *errgroup.Group
@@ -114,8 +116,13 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Objects, err = fileobjects.New(ctx, o.Path("objects"), contents, nil)
-	return c, err
+	objects, err := fileobjects.New(ctx, o.Path("objects"), contents, nil)
+	if err != nil {
+		return c, err
+	}
+	s.kept = append(s.kept, objects)
+	c.Objects = objects
+	return c, nil
 }
 
 // openDatabase opens a database that is closed with the server.
@@ -124,7 +131,7 @@ func (s *Server) openDatabase(ctx context.Context, path string) (*sql.DB, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin anew)", err)
 	}
-	s.databases = append(s.databases, db)
+	s.kept = append(s.kept, db)
 	return db, nil
 }
 
@@ -154,8 +161,8 @@ func (s *Server) close() error {
 	if s.observer != nil {
 		failures = append(failures, s.observer.Close())
 	}
-	for _, db := range s.databases {
-		failures = append(failures, db.Close())
+	for _, one := range slices.Backward(s.kept) {
+		failures = append(failures, one.Close())
 	}
 	return errors.Join(failures...)
 }
