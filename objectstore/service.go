@@ -40,9 +40,12 @@ type Options struct {
 	// ReclaimAfter is how old a content must be that another host's Service wrote and that no object has, until it is
 	// removed: 24 hours. An upload must not take longer.
 	ReclaimAfter time.Duration
+	// CheckRate is how fast contents are read again to find those that the disk has damaged, in bytes a second: 8 MiB. Negative
+	// is never.
+	CheckRate int64
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
-	// Log hears of leftovers and of failures to clean up; nil discards them.
+	// Log hears of leftovers, of damaged contents and of failures to clean up; nil discards them.
 	Log *slog.Logger
 }
 
@@ -58,6 +61,9 @@ func (o *Options) withDefaults() Options {
 		full = *o
 	}
 	orElse(&full.MaxObjectSize, 5<<30+2)
+	if full.CheckRate == 0 {
+		full.CheckRate = 8 << 20
+	}
 	orElse(&full.MaxAccountNameLength, 256)
 	orElse(&full.MaxContainerNameLength, 256)
 	orElse(&full.MaxNameLength, 1024)

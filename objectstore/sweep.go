@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kintoun/kintoun/internal/record"
@@ -20,8 +21,12 @@ const (
 )
 
 // Run removes what has expired, follows the containers' lifecycle rules, frees the contents that nothing has any more, and first
-// of all, and every day, those that killed processes left. It goes on until ctx ends; what fails is logged, and tried again.
+// of all, and every day, those that killed processes left. Slowly, it has the store check what it keeps. It goes on until ctx
+// ends; what fails is logged, and tried again.
 func (s *Service) Run(ctx context.Context) error {
+	var checking sync.WaitGroup
+	defer checking.Wait()
+	checking.Go(func() { s.watchForRot(ctx) })
 	tick := time.NewTicker(grace)
 	defer tick.Stop()
 	var rules, repaired time.Time

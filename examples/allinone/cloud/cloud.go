@@ -141,7 +141,7 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	if c.LBaaS, err = lbaas.New(ctx, o.DB, balancerPorts{c.Network}, &lbaas.Options{Now: o.Now}); err != nil {
 		return err
 	}
-	if c.Objects, err = objectstore.New(ctx, o.ObjectsDB, o.Objects, &objectstore.Options{Now: o.Now, Log: o.Log}); err != nil {
+	if c.Objects, err = objectstore.New(ctx, o.ObjectsDB, o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
 		return err
 	}
 	c.running.Go(func() error { return c.Objects.Run(c.ctx) })
