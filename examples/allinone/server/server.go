@@ -34,11 +34,11 @@ import (
 // Server is a running server.
 type Server struct {
 	*cloud.Cloud
-	kept      []io.Closer // what the data directory keeps, in the order of opening
-	machine   *machine.Machine
-	observer  *observe.Observer
-	running   *errgroup.Group
-	stop      context.CancelFunc
+	kept     []io.Closer // what the data directory keeps, in the order of opening
+	machine  *machine.Machine
+	observer *observe.Observer
+	running  *errgroup.Group
+	stop     context.CancelFunc
 }
 
 // Start starts the server and returns when its APIs answer and the machine takes servers. It runs until ctx ends; see
@@ -121,8 +121,8 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 		return c, err
 	}
 	s.kept = append(s.kept, objects)
-	c.Objects = objects
-	return c, nil
+	c.Objects, err = o.seal(objects)
+	return c, err
 }
 
 // openDatabase opens a database that is closed with the server.
