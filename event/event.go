@@ -79,15 +79,15 @@ type Event struct {
 // ErrCompacted says that some of the events asked for are not kept any more. It comes as a [*CompactedError].
 var ErrCompacted = errors.New("events are not kept any more")
 
-// CompactedError says which events are gone. A reader looks at everything in the domain, and goes on with the events
+// CompactedError says which events are gone, also in JSON. A reader looks at everything in the domain, and goes on with the events
 // after Last: what changes meanwhile comes again, and nothing is missed.
 type CompactedError struct {
 	// Domain is whose events they were.
-	Domain string
+	Domain string `json:"domain"`
 	// After is the number from which events were asked for.
-	After int64
+	After int64 `json:"after"`
 	// Last is the domain's newest number when the error was made.
-	Last int64
+	Last int64 `json:"last"`
 }
 
 func (e *CompactedError) Error() string {

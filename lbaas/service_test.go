@@ -297,7 +297,10 @@ func BenchmarkVIPActive(b *testing.B) {
 	c.run(b, "one", memlb.New(nil))
 	for b.Loop() {
 		pool := c.pool(b)
-		vip := c.vip(b, pool.ID)
+		spec := vipSpec(c, pool.ID)
+		spec.Address = netip.MustParseAddr("172.24.17.2") // the fake network gives none twice by itself
+		vip, err := c.service.CreateVIP(b.Context(), red, spec)
+		require.NoError(b, err)
 		c.await(b, vip.ID, lbaas.Active)
 		require.NoError(b, c.service.DeleteVIP(b.Context(), red, vip.ID))
 		require.NoError(b, c.service.DeletePool(b.Context(), red, pool.ID))

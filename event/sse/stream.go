@@ -108,11 +108,7 @@ func (s *stream) take(next step) error {
 	var gone *event.CompactedError
 	if errors.As(next.err, &gone) {
 		s.position[gone.Domain] = gone.Last
-		return s.tell("compacted", struct {
-			Domain string `json:"domain"`
-			After  int64  `json:"after"`
-			Last   int64  `json:"last"`
-		}{gone.Domain, gone.After, gone.Last})
+		return s.tell("compacted", gone)
 	}
 	if next.err != nil {
 		s.handler.options.Log.Error("a stream of events ends", "error", next.err)

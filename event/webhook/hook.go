@@ -24,15 +24,8 @@ type Message struct {
 	Type string `json:"type"`
 	// Timestamp is when it happened.
 	Timestamp time.Time `json:"timestamp"`
-	// Data is the [event.Event]; of "events.compacted", a [Compacted].
+	// Data is the [event.Event]; of "events.compacted", an [event.CompactedError].
 	Data any `json:"data"`
-}
-
-// Compacted says that a domain's events after one number and up to another were not all delivered.
-type Compacted struct {
-	Domain string `json:"domain"`
-	After  int64  `json:"after"`
-	Last   int64  `json:"last"`
 }
 
 // hook is a Hook at work.
@@ -137,7 +130,7 @@ func (h *hook) tellCompacted(ctx context.Context, log *slog.Logger, gone *event.
 	log.Warn("events were gone before they were delivered", "domain", gone.Domain, "after", gone.After, "last", gone.Last)
 	now := time.Now().UTC()
 	id := fmt.Sprintf("gone_%s_%d_%d", gone.Domain, gone.Last, now.UnixMicro())
-	m := Message{Type: "events.compacted", Timestamp: now, Data: Compacted{Domain: gone.Domain, After: gone.After, Last: gone.Last}}
+	m := Message{Type: "events.compacted", Timestamp: now, Data: gone}
 	if err := h.deliver(ctx, log, id, m); err != nil {
 		return err
 	}

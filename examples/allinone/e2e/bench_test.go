@@ -21,11 +21,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// report adds a duration per operation, in milliseconds, to a benchmark's line.
-func report(b *testing.B, total time.Duration, what string) {
-	b.ReportMetric(float64(total.Microseconds())/1000/float64(b.N), "ms-"+what)
-}
-
 // BenchmarkStart is a server's first start on an empty directory, until somebody has a token.
 func BenchmarkStart(b *testing.B) {
 	c := newCloud(b, "auto")
