@@ -221,7 +221,7 @@ func TestSwift(t *testing.T) {
 	require.Contains(t, s.run("swift", "capabilities"), "slo")
 
 	s.run("swift", "delete", "--all")
-	require.Equal(t, "", s.run("swift", "list"))
+	require.Empty(t, s.run("swift", "list"))
 	require.Contains(t, s.run("swift", "stat"), "Bytes: 0")
 }
 
@@ -301,7 +301,7 @@ func TestS3cmd(t *testing.T) {
 	s.run("s3cmd", "signurl", "s3://cmd-box/third", "+600")
 	require.Contains(t, s.run("s3cmd", "du", "s3://cmd-box"), "s3://cmd-box")
 	s.run("s3cmd", "rb", "--recursive", "--force", "s3://cmd-box")
-	require.Equal(t, "", s.run("s3cmd", "ls"))
+	require.Empty(t, s.run("s3cmd", "ls"))
 }
 
 func TestAWS(t *testing.T) {
@@ -320,7 +320,7 @@ func TestAWS(t *testing.T) {
 	aws("s3", "sync", "tree", "s3://aws-box/tree")
 	aws("s3", "sync", "s3://aws-box/tree", "tree-back")
 	s.same("tree", "tree-back")
-	require.Equal(t, "", aws("s3", "sync", "tree", "s3://aws-box/tree", "--size-only"))
+	require.Empty(t, aws("s3", "sync", "tree", "s3://aws-box/tree", "--size-only"))
 
 	// Versions.
 	aws("s3api", "put-bucket-versioning", "--bucket", "aws-box", "--versioning-configuration", "Status=Enabled")
@@ -328,11 +328,13 @@ func TestAWS(t *testing.T) {
 	first := aws("s3api", "put-object", "--bucket", "aws-box", "--key", "note", "--body", "note", "--metadata", "mood=good", "--tagging", "a=b")
 	aws("s3api", "delete-object", "--bucket", "aws-box", "--key", "note")
 	s.fails("aws", "--endpoint-url", s.s3, "s3api", "head-object", "--bucket", "aws-box", "--key", "note")
-	var made struct{ VersionId string } //nolint:revive // as in S3
+	var made struct {
+		Version string `json:"VersionId"`
+	}
 	require.NoError(t, json.Unmarshal([]byte(first), &made))
-	require.Contains(t, aws("s3api", "get-object", "--bucket", "aws-box", "--key", "note", "--version-id", made.VersionId, "back"), `"mood": "good"`)
+	require.Contains(t, aws("s3api", "get-object", "--bucket", "aws-box", "--key", "note", "--version-id", made.Version, "back"), `"mood": "good"`)
 	require.Equal(t, s.read("note"), s.read("back"))
-	require.Contains(t, aws("s3api", "get-object-tagging", "--bucket", "aws-box", "--key", "note", "--version-id", made.VersionId), `"Value": "b"`)
+	require.Contains(t, aws("s3api", "get-object-tagging", "--bucket", "aws-box", "--key", "note", "--version-id", made.Version), `"Value": "b"`)
 	require.Contains(t, aws("s3api", "list-object-versions", "--bucket", "aws-box", "--prefix", "note"), "DeleteMarkers")
 
 	// A presigned URL, what is not configured, and what is.
