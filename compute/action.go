@@ -39,6 +39,9 @@ type Event struct {
 var actionSpec = record.Spec[Action]{
 	Key:      func(a *Action) string { return a.ServerID + "/" + a.RequestID },
 	Revision: func(a *Action) *int64 { return &a.Revision },
+	Quiet:    true,
+	// Only a server's own are looked at.
+	Unindexed: []string{"started", "updated", "finished"},
 	Columns: []record.Column[Action]{
 		{Name: "server", Value: func(a *Action) any { return a.ServerID }},
 		{Name: "started", Value: func(a *Action) any { return a.StartedAt.UnixMicro() }},

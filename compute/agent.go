@@ -90,7 +90,7 @@ func NewAgent(service *Service, host string, servers driver.Servers, plugger Plu
 
 // Run registers the host and keeps it as wanted until ctx ends. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.introduce(ctx); err != nil {
+	if _, err := a.introduce(ctx); err != nil {
 		return fmt.Errorf("register host %s: %w", a.host, err)
 	}
 	leave, err := a.follower.Follow(ctx, func(c record.Change) {
@@ -159,26 +159,27 @@ func (a *Agent) enqueueAll(ctx context.Context) {
 // Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
 // to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
 func (a *Agent) Beat(ctx context.Context, at time.Time) error {
-	if err := a.introduce(ctx); err != nil {
+	was, err := a.introduce(ctx)
+	if err != nil || !was && !at.After(a.service.now()) {
 		return err
 	}
-	err := a.service.beat(ctx, a.host, at)
+	err = a.service.beat(ctx, a.host, at)
 	if errors.Is(err, ErrNotFound) {
 		err = a.service.register(ctx, a.host, a.options.Resources)
 	}
 	return err
 }
 
-// introduce makes the host known, once.
-func (a *Agent) introduce(ctx context.Context) error {
+// introduce makes the host known, once, and says whether it was.
+func (a *Agent) introduce(ctx context.Context) (was bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.known {
-		return nil
+		return true, nil
 	}
-	err := a.service.register(ctx, a.host, a.options.Resources)
+	err = a.service.register(ctx, a.host, a.options.Resources)
 	a.known = err == nil
-	return err
+	return false, err
 }
 
 func (a *Agent) beat(ctx context.Context) {

@@ -189,10 +189,11 @@ type counter struct {
 var counterSpec = record.Spec[counter]{
 	Key:      func(c *counter) string { return c.Name },
 	Revision: func(c *counter) *int64 { return &c.Revision },
+	Quiet:    true,
 }
 
 func (s *Service) next(tx *record.Tx, name string) (int64, error) {
-	c, err := s.counters.Modify(tx, name, func(c *counter) error { c.Last++; return nil })
+	c, err := s.counters.Touch(tx, name, func(c *counter) error { c.Last++; return nil })
 	if errors.Is(err, ErrNotFound) {
 		c = &counter{Name: name, Last: 1}
 		err = s.counters.Insert(tx, c)

@@ -32,9 +32,10 @@ type Flavor struct {
 }
 
 var flavorSpec = record.Spec[Flavor]{
-	Key:      func(f *Flavor) string { return f.ID },
-	Revision: func(f *Flavor) *int64 { return &f.Revision },
-	Event:    func(*Flavor) record.Event { return record.Event{Type: "flavor"} },
+	Key:       func(f *Flavor) string { return f.ID },
+	Revision:  func(f *Flavor) *int64 { return &f.Revision },
+	Event:     func(*Flavor) record.Event { return record.Event{Type: "flavor"} },
+	Unindexed: []string{"access", "disk", "memory", "public", "vcpus"},
 	Columns: []record.Column[Flavor]{
 		{Name: "name", Value: func(f *Flavor) any { return f.Name }},
 		{Name: "public", Value: func(f *Flavor) any { return f.Public }},
@@ -62,7 +63,14 @@ func DefaultFlavors() []Flavor {
 
 // EnsureFlavors creates those of the flavors whose identifier and name are both free, and leaves the others alone.
 func (s *Service) EnsureFlavors(ctx context.Context, flavors ...Flavor) error {
+	known, err := s.flavors.Texts(s.store.Read(ctx), "id")
+	if err != nil {
+		return err
+	}
 	for _, f := range flavors {
+		if slices.Contains(known, f.ID) {
+			continue
+		}
 		if _, err := s.CreateFlavor(ctx, f); err != nil && !errors.Is(err, ErrConflict) {
 			return err
 		}

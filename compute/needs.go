@@ -46,11 +46,11 @@ type Networks interface {
 	// exist is [ErrNotFound], a name that several have [ErrConflict].
 	SecurityGroups(ctx context.Context, scope Scope, namesOrIDs []string) ([]SecurityGroup, error)
 	Port(ctx context.Context, scope Scope, id string) (Port, error)
-	// CreatePort makes a port that belongs to a server. No free address is [ErrExhausted], a taken one
+	// CreatePort makes a port that belongs to a server, and returns its identifier. No free address is [ErrExhausted], a taken one
 	// [ErrConflict], one outside the network's subnets [ErrInvalid].
-	CreatePort(ctx context.Context, spec PortSpec) (Port, error)
+	CreatePort(ctx context.Context, spec PortSpec) (string, error)
 	// BindPort gives an existing port to a server on a host; an empty binding takes it away.
-	BindPort(ctx context.Context, portID string, binding Binding) (Port, error)
+	BindPort(ctx context.Context, portID string, binding Binding) error
 	// SetPortSecurityGroups replaces a port's groups.
 	SetPortSecurityGroups(ctx context.Context, portID string, groupIDs []string) error
 	// DeletePort deletes a port that CreatePort made; one that is gone already is no error.

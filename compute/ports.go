@@ -101,20 +101,20 @@ func (s *Service) network(ctx context.Context, v *Server, p *plan) error {
 	var ports []AttachedPort
 	for _, r := range p.networks {
 		if r.PortID != "" {
-			if _, err := s.networks.BindPort(ctx, r.PortID, binding); err != nil {
+			if err := s.networks.BindPort(ctx, r.PortID, binding); err != nil {
 				return err
 			}
 			ports = append(ports, AttachedPort{ID: r.PortID, Tag: r.Tag})
 			continue
 		}
-		port, err := s.networks.CreatePort(ctx, PortSpec{
+		id, err := s.networks.CreatePort(ctx, PortSpec{
 			ProjectID: v.ProjectID, NetworkID: r.NetworkID, Name: v.Hostname, FixedIP: r.FixedIP,
 			SecurityGroups: p.groups, Binding: binding,
 		})
 		if err != nil {
 			return portFault(err, r)
 		}
-		ports = append(ports, AttachedPort{ID: port.ID, Owned: true, Tag: r.Tag})
+		ports = append(ports, AttachedPort{ID: id, Owned: true, Tag: r.Tag})
 	}
 	v.Ports = ports
 	return nil
@@ -150,7 +150,7 @@ func (s *Service) dropPorts(ctx context.Context, v *Server) error {
 			failures = append(failures, s.networks.DeletePort(ctx, p.ID))
 			continue
 		}
-		if _, err := s.networks.BindPort(ctx, p.ID, Binding{}); !errors.Is(err, ErrNotFound) {
+		if err := s.networks.BindPort(ctx, p.ID, Binding{}); !errors.Is(err, ErrNotFound) {
 			failures = append(failures, err)
 		}
 	}

@@ -219,8 +219,13 @@ func (v *Server) sameWish(of *Server) bool {
 	return v.TaskState == of.TaskState && v.Boots == of.Boots && v.Running == of.Running && v.Hard == of.Hard
 }
 
-// report changes a server as its agent saw it at was, unless something new has been asked since.
+// report changes a server as its agent saw it at was, unless something new has been asked since. The agent does not hear
+// of it.
 func (s *Service) report(ctx context.Context, was *Server, fn func(tx *record.Tx, v *Server) error) error {
+	return s.saw(ctx, was, s.servers.Report, fn)
+}
+
+func (s *Service) saw(ctx context.Context, was *Server, save func(*record.Tx, *Server) error, fn func(tx *record.Tx, v *Server) error) error {
 	err := s.store.Update(ctx, func(tx *record.Tx) error {
 		v, err := s.servers.Get(tx, was.ID)
 		if err != nil {
@@ -233,7 +238,7 @@ func (s *Service) report(ctx context.Context, was *Server, fn func(tx *record.Tx
 			return err
 		}
 		v.UpdatedAt = s.now()
-		return s.servers.Update(tx, v)
+		return save(tx, v)
 	})
 	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
 		return nil
@@ -258,9 +263,9 @@ func (s *Service) done(ctx context.Context, was *Server) error {
 }
 
 // gaveUp ends a task that failed. A server that could not be built, or rebooted, is in error; one that could not be
-// started or stopped is as it was.
+// started or stopped is as it was. The agent hears of it, and looks how the server is.
 func (s *Service) gaveUp(ctx context.Context, was *Server, cause error) error {
-	return s.report(ctx, was, func(tx *record.Tx, v *Server) error {
+	return s.saw(ctx, was, s.servers.Update, func(tx *record.Tx, v *Server) error {
 		switch v.TaskState {
 		case PoweringOn:
 			v.Running = false

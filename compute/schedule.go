@@ -11,8 +11,8 @@ import (
 type scheduler struct {
 	options Options
 	hosts   []Host
-	// others reads all hosts, where hosts are those with the most free memory; nil where they are all.
-	others func() ([]Host, error)
+	// more reads more of the hosts with the most free memory than are in hosts; nil where they are all.
+	more func() error
 	// floor is the most free memory that the others may have.
 	floor int
 	zones map[string]string
@@ -48,8 +48,11 @@ func (s *Service) scheduler(tx *record.Tx, scope Scope, p *plan) (*scheduler, er
 }
 
 // candidatesFirst is how many hosts are looked at first: with the most free memory first, one of them is nearly always
-// the one.
-const candidatesFirst = 32
+// the one. Where it is not, candidatesMore times as many are.
+const (
+	candidatesFirst = 4
+	candidatesMore  = 8
+)
 
 // candidates reads the hosts that a server may come to.
 func (s *Service) candidates(tx *record.Tx, c *scheduler) (err error) {
@@ -58,14 +61,19 @@ func (s *Service) candidates(tx *record.Tx, c *scheduler) (err error) {
 	case c.want.Host != "":
 		q.Where = []record.Condition{record.Eq("id", c.want.Host)}
 	case c.want.Hints.GroupID == "" && c.want.Hints.SameHost == nil:
-		q.Limit = candidatesFirst
-		c.others = func() ([]Host, error) { return s.hosts.List(tx, record.Query{Order: q.Order}) }
+		return s.roomiest(tx, c, candidatesFirst)
 	}
 	c.hosts, err = s.hosts.List(tx, q)
-	if len(c.hosts) < candidatesFirst {
-		c.others = nil
-	} else {
-		c.floor = free(&c.hosts[len(c.hosts)-1])
+	return err
+}
+
+// roomiest reads the hosts with the most free memory.
+func (s *Service) roomiest(tx *record.Tx, c *scheduler, limit int) (err error) {
+	c.hosts, err = s.hosts.List(tx, record.Query{Order: []record.Order{{Column: "crowding"}}, Limit: limit})
+	c.more = nil
+	if len(c.hosts) == limit {
+		c.floor = free(&c.hosts[limit-1])
+		c.more = func() error { return s.roomiest(tx, c, candidatesMore*limit) }
 	}
 	return err
 }
@@ -130,12 +138,10 @@ func (s *Service) hostsOf(tx *record.Tx, scope Scope, serverIDs []string) (map[s
 // empty if there is none.
 func (c *scheduler) pick(v *Server) (string, error) {
 	best := c.best(&v.Flavor)
-	if c.others != nil && (best == nil || free(best) < c.floor) {
-		var err error
-		if c.hosts, err = c.others(); err != nil {
+	for c.more != nil && (best == nil || free(best) < c.floor) {
+		if err := c.more(); err != nil {
 			return "", err
 		}
-		c.others = nil
 		best = c.best(&v.Flavor)
 	}
 	if best == nil {

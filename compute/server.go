@@ -179,9 +179,13 @@ var serverSpec = record.Spec[Server]{
 	Key:      func(v *Server) string { return v.ID },
 	Revision: func(v *Server) *int64 { return &v.Revision },
 	Host:     "host",
-	// As servers are listed: latest first, the project's or all.
-	Indexes:   [][]string{{"project", "deleted", "created"}, {"deleted", "created"}},
-	Unindexed: []string{"project", "deleted", "created", "vcpus", "memory", "power", "locked"},
+	// As servers are listed: latest first, the project's or all; those of a host and of a group. Other filters only narrow
+	// these, and an index that nothing is found by is a price that every write pays.
+	Indexes: [][]string{{"project", "deleted", "created"}, {"deleted", "created"}, {"host", "deleted"}, {"groupid", "deleted"}},
+	Unindexed: []string{
+		"project", "owner", "name", "hostname", "host", "zone", "state", "power", "status", "deleted", "locked", "flavor", "image", "keyname",
+		"groupid", "reservation", "created", "launched", "terminated", "vcpus", "memory",
+	},
 	Event: func(v *Server) record.Event {
 		return record.Event{Type: "server", Project: v.ProjectID, Status: v.Status(), Gone: v.VMState == Deleted}
 	},

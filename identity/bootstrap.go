@@ -1,11 +1,14 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/record"
 )
 
 // The names that [Service.Bootstrap] uses, besides [RoleAdmin].
@@ -61,10 +64,8 @@ func (s *Service) Bootstrap(ctx context.Context, spec BootstrapSpec) error {
 	} else if err != nil {
 		return err
 	}
-	for _, service := range spec.Services {
-		if err := s.bootstrapService(ctx, spec.Region, service); err != nil {
-			return fmt.Errorf("catalogue of %s: %w", service.Type, err)
-		}
+	if err := s.bootstrapCatalogue(ctx, spec); err != nil {
+		return fmt.Errorf("catalogue: %w", err)
 	}
 	return nil
 }
@@ -170,44 +171,60 @@ func (s *Service) ensureAdminUser(ctx context.Context, spec BootstrapSpec) (stri
 	}
 }
 
-func (s *Service) bootstrapService(ctx context.Context, region string, spec BootstrapService) error {
-	found, err := s.CatalogServices(ctx, ServiceFilter{Type: spec.Type})
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		created, err := s.CreateService(ctx, ServiceSpec{Type: spec.Type, Name: spec.Name, Description: spec.Description})
+// bootstrapCatalogue has the catalogue name the spec's services, where they are now. It is one transaction: a cloud whose
+// ports are others at each start changes every address.
+func (s *Service) bootstrapCatalogue(ctx context.Context, spec BootstrapSpec) error {
+	return s.update(ctx, func(tx *record.Tx) error {
+		services, err := s.services.List(tx, record.Query{Order: []record.Order{{Column: "type"}}})
 		if err != nil {
 			return err
 		}
-		found = append(found, *created)
-	}
-	for iface, url := range map[string]string{Public: spec.Public, Internal: spec.Internal, Admin: spec.Admin} {
-		if url == "" {
-			url = spec.Public
-		}
-		if err := s.ensureEndpoint(ctx, EndpointSpec{ServiceID: found[0].ID, RegionID: region, Interface: iface, URL: url}); err != nil {
+		endpoints, err := s.endpoints.List(tx, record.Query{Where: []record.Condition{record.Eq("region_id", spec.Region)}})
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (s *Service) ensureEndpoint(ctx context.Context, spec EndpointSpec) error {
-	found, err := s.Endpoints(ctx, EndpointFilter{ServiceID: spec.ServiceID, RegionID: spec.RegionID, Interface: spec.Interface})
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		_, err = s.CreateEndpoint(ctx, spec)
-		return err
-	}
-	if found[0].URL == spec.URL {
-		return nil
-	}
-	_, err = s.UpdateEndpoint(ctx, found[0].ID, func(e *EndpointSpec) error {
-		e.URL = spec.URL
+		for _, wanted := range spec.Services {
+			id, err := s.bootstrapService(tx, services, wanted)
+			if err != nil {
+				return err
+			}
+			for _, at := range []struct{ iface, url string }{{Public, wanted.Public}, {Internal, wanted.Internal}, {Admin, wanted.Admin}} {
+				e := Endpoint{EndpointSpec: EndpointSpec{ServiceID: id, RegionID: spec.Region, Interface: at.iface, URL: cmp.Or(at.url, wanted.Public)}}
+				if err := s.bootstrapEndpoint(tx, endpoints, e); err != nil {
+					return err
+				}
+			}
+		}
 		return nil
 	})
-	return err
+}
+
+// bootstrapService returns the identifier of the service of the type, which it makes if there is none.
+func (s *Service) bootstrapService(tx *record.Tx, services []CatalogService, wanted BootstrapService) (string, error) {
+	if i := slices.IndexFunc(services, func(c CatalogService) bool { return c.Type == wanted.Type }); i >= 0 {
+		return services[i].ID, nil
+	}
+	c := &CatalogService{ID: newID(), ServiceSpec: ServiceSpec{Type: wanted.Type, Name: wanted.Name, Description: wanted.Description}}
+	if err := checkService(c); err != nil {
+		return "", err
+	}
+	return c.ID, s.services.Insert(tx, c)
+}
+
+// bootstrapEndpoint gives the endpoint its address, and makes it if there is none.
+func (s *Service) bootstrapEndpoint(tx *record.Tx, endpoints []Endpoint, wanted Endpoint) error {
+	if err := wanted.check(); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(endpoints, func(e Endpoint) bool { return e.ServiceID == wanted.ServiceID && e.Interface == wanted.Interface })
+	if i < 0 {
+		wanted.ID = newID()
+		return s.endpoints.Insert(tx, &wanted)
+	}
+	e := &endpoints[i]
+	if e.URL == wanted.URL {
+		return nil
+	}
+	e.URL = wanted.URL
+	return s.endpoints.Update(tx, e)
 }

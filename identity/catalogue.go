@@ -107,14 +107,20 @@ func (s *Service) CreateEndpoint(ctx context.Context, spec EndpointSpec) (*Endpo
 	return e, nil
 }
 
-func (s *Service) checkEndpoint(tx *record.Tx, e *Endpoint) error {
+// check refuses an endpoint that is wrong by itself.
+func (e *Endpoint) check() error {
 	if !slices.Contains([]string{Public, Internal, Admin}, e.Interface) {
 		return fault.Wrap(ErrInvalid, "Invalid input for field 'interface': %q is not one of 'admin', 'internal', 'public'", e.Interface)
 	}
 	if e.URL == "" {
 		return fault.Wrap(ErrInvalid, "Invalid input for field 'url': it is missing")
 	}
-	if _, _, err := expandURL(e.URL, &Caller{}); err != nil {
+	_, _, err := expandURL(e.URL, &Caller{})
+	return err
+}
+
+func (s *Service) checkEndpoint(tx *record.Tx, e *Endpoint) error {
+	if err := e.check(); err != nil {
 		return err
 	}
 	if _, err := s.services.Get(tx, e.ServiceID); isNotFound(err) {

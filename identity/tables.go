@@ -25,11 +25,15 @@ type tables struct {
 	revocations  *record.Table[revocation]
 }
 
+// unindexed are columns that lists are filtered by only together with others, or that only name a few values.
+var unindexed = []string{"enabled", "is_domain", "default_project_id", "inherited", "system"}
+
 func define(store *record.Store) tables {
 	return tables{
 		projects: record.Define(store, "projects", record.Spec[Project]{
 			Key: func(p *Project) string { return p.ID }, Revision: func(p *Project) *int64 { return &p.Revision },
-			Event: (*Project).told,
+			Event:     (*Project).told,
+			Unindexed: unindexed,
 			Columns: []record.Column[Project]{
 				{Name: "name", Value: func(p *Project) any { return p.Name }},
 				{Name: "domain_id", Value: func(p *Project) any { return orNil(p.DomainID) }},
@@ -41,7 +45,8 @@ func define(store *record.Store) tables {
 		}),
 		users: record.Define(store, "users", record.Spec[User]{
 			Key: func(u *User) string { return u.ID }, Revision: func(u *User) *int64 { return &u.Revision },
-			Event: told[User]("user"),
+			Event:     told[User]("user"),
+			Unindexed: unindexed,
 			Columns: []record.Column[User]{
 				{Name: "name", Value: func(u *User) any { return u.Name }},
 				{Name: "domain_id", Value: func(u *User) any { return u.DomainID }},
@@ -139,7 +144,8 @@ func define(store *record.Store) tables {
 func defineAssignments(store *record.Store) *record.Table[Assignment] {
 	return record.Define(store, "assignments", record.Spec[Assignment]{
 		Key: (*Assignment).key, Revision: func(a *Assignment) *int64 { return &a.Revision },
-		Event: told[Assignment]("role_assignment"),
+		Event:     told[Assignment]("role_assignment"),
+		Unindexed: unindexed,
 		Columns: []record.Column[Assignment]{
 			{Name: "role_id", Value: func(a *Assignment) any { return a.RoleID }},
 			{Name: "user_id", Value: func(a *Assignment) any { return orNil(a.UserID) }},

@@ -20,6 +20,9 @@ var imageTable = record.Spec[Image]{
 	Event: func(i *Image) record.Event {
 		return record.Event{Type: "image", Project: i.ProjectID, Status: string(i.Status)}
 	},
+	Unindexed: []string{
+		"checksum", "container_format", "disk_format", "hidden", "labels", "min_disk", "min_ram", "os_hash_algo", "os_hash_value", "protected", "shared_id", "size",
+	},
 	Columns: []record.Column[Image]{
 		{Name: string(ByName), Value: func(i *Image) any { return i.Name }},
 		{Name: string(ByOwner), Value: func(i *Image) any { return i.ProjectID }},

@@ -8,8 +8,8 @@
 // What goes wrong is data. A [Fault] names a step ("server apply", "POST /v2.1/servers"), perhaps one resource and one
 // host, says when it strikes (always, once, every third time, one time in ten) and what happens then (the step is slow,
 // hangs, fails, or the client's connection breaks). Faults are put into a [Set]; the in-memory drivers
-// (compute/memcompute, network/memnet, lbaas/memlb, image/memstore) and the HTTP APIs (by inject/injecthttp) ask the
-// set before each step.
+// (compute/memcompute, network/memnet, lbaas/memlb, image/memstore, objectstore/memobjects) and the HTTP APIs (by
+// inject/injecthttp) ask the set before each step.
 //
 // A run can be repeated: which of its meetings a fault with a probability strikes follows from the set's seed and from
 // the name of what it meets, not from the clock or from which goroutine came first. [Set.Strikes] tells what struck.

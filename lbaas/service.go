@@ -78,12 +78,19 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 	return s, s.store.Migrate(ctx)
 }
 
+// unindexed are columns that lists are filtered by seldom, or that only name a few values.
+var unindexed = []string{
+	"description", "protocol", "lb_method", "provider", "admin_state_up", "status", "protocol_port", "weight", "type", "delay", "timeout", "max_retries",
+	"connection_limit",
+}
+
 func (s *Service) define() {
 	s.pools = record.Define(s.store, "pools", record.Spec[Pool]{
 		Key: func(p *Pool) string { return p.ID }, Revision: func(p *Pool) *int64 { return &p.Revision }, Host: "agent_id",
 		Event: func(p *Pool) record.Event {
 			return record.Event{Type: "pool", Project: p.ProjectID, Status: string(p.Status)}
 		},
+		Unindexed: unindexed,
 		Columns: []record.Column[Pool]{
 			{Name: "tenant_id", Value: func(p *Pool) any { return p.ProjectID }},
 			{Name: "name", Value: func(p *Pool) any { return p.Name }},
@@ -103,6 +110,7 @@ func (s *Service) define() {
 		Event: func(m *Member) record.Event {
 			return record.Event{Type: "member", Project: m.ProjectID, Status: string(m.Status)}
 		},
+		Unindexed: unindexed,
 		Columns: []record.Column[Member]{
 			{Name: "tenant_id", Value: func(m *Member) any { return m.ProjectID }},
 			{Name: "pool_id", Value: func(m *Member) any { return m.PoolID }},
@@ -121,6 +129,7 @@ func (s *Service) define() {
 		Event: func(m *HealthMonitor) record.Event {
 			return record.Event{Type: "health_monitor", Project: m.ProjectID}
 		},
+		Unindexed: unindexed,
 		Columns: []record.Column[HealthMonitor]{
 			{Name: "tenant_id", Value: func(m *HealthMonitor) any { return m.ProjectID }},
 			{Name: "type", Value: func(m *HealthMonitor) any { return m.Type }},
@@ -139,6 +148,7 @@ func (s *Service) defineRest() {
 		Event: func(v *VIP) record.Event {
 			return record.Event{Type: "vip", Project: v.ProjectID, Status: string(v.Status)}
 		},
+		Unindexed: unindexed,
 		Columns: []record.Column[VIP]{
 			{Name: "tenant_id", Value: func(v *VIP) any { return v.ProjectID }},
 			{Name: "name", Value: func(v *VIP) any { return v.Name }},

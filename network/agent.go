@@ -144,7 +144,7 @@ func (a *Agent) loops() []*converge.Loop {
 // Run registers the host's agents, adopts what runs, and keeps the host as wanted until ctx ends. What runs goes on
 // after that. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.introduce(ctx); err != nil && ctx.Err() == nil {
+	if _, err := a.introduce(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("register the agents of host %q: %w", a.host, err)
 	}
 	leave, err := a.follower.Follow(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.missed(ctx) })
@@ -153,6 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer leave()
 	a.service.reaches.forgetAll()
+	a.service.members.forgetAll()
 	var wg sync.WaitGroup
 	for _, loop := range a.loops() {
 		wg.Go(func() { loop.Run(ctx) })
@@ -208,6 +209,7 @@ func (a *Agent) enqueueDHCP(networkID string) {
 // missed looks at everything.
 func (a *Agent) missed(ctx context.Context) {
 	a.service.reaches.forgetAll()
+	a.service.members.forgetAll()
 	var err error
 	for _, t := range []struct {
 		loop   *converge.Loop

@@ -31,41 +31,38 @@ func (a *Agent) register(ctx context.Context) error {
 	if a.options.Namespaces != nil {
 		all = append(all, AgentInfo{Type: AgentMetadata, Binary: "neutron-metadata-agent", Topic: "N/A", Host: a.host, Configurations: map[string]any{}})
 	}
-	var ids []string
-	for _, info := range all {
-		known, err := a.service.Register(ctx, info)
-		if err != nil {
-			return err
-		}
-		ids = append(ids, known.ID)
+	known, err := a.service.register(ctx, all, func(tx *record.Tx) error { return tx.Announce(changedTunnels, a.host) })
+	if err != nil {
+		return err
 	}
 	a.mu.Lock()
-	a.ids = ids
-	a.mu.Unlock()
-	return a.service.store.Update(ctx, func(tx *record.Tx) error { return tx.Announce(changedTunnels, a.host) })
+	defer a.mu.Unlock()
+	a.ids = idsOf(known, func(k *AgentInfo) string { return k.ID })
+	return nil
 }
 
-// introduce makes the agents known, once.
-func (a *Agent) introduce(ctx context.Context) error {
+// introduce makes the agents known, once, and says whether they were.
+func (a *Agent) introduce(ctx context.Context) (were bool, err error) {
 	a.mu.Lock()
-	known := len(a.ids) > 0
+	were = len(a.ids) > 0
 	a.mu.Unlock()
-	if known {
-		return nil
+	if were {
+		return true, nil
 	}
-	return a.register(ctx)
+	return false, a.register(ctx)
 }
 
 // Beat tells the service that the host's agents are alive, as of the given time. [Agent.Run] does it all the time; a
 // program whose clock is about to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.
 func (a *Agent) Beat(ctx context.Context, at time.Time) error {
-	if err := a.introduce(ctx); err != nil {
+	were, err := a.introduce(ctx)
+	if err != nil || !were && !at.After(a.service.now()) {
 		return err
 	}
 	a.mu.Lock()
 	ids := a.ids
 	a.mu.Unlock()
-	err := a.service.Heartbeat(ctx, at, ids...)
+	err = a.service.Heartbeat(ctx, at, ids...)
 	if errors.Is(err, ErrNotFound) { // an operator deleted one that still runs
 		err = a.register(ctx)
 	}

@@ -54,7 +54,8 @@ func (a portTarget) Reconcile(ctx context.Context, id string) error {
 	case !known: // whoever needs it will plug it, and may have before this process was started
 		return nil
 	}
-	return a.apply(ctx, p, endpoint)
+	_, err = a.apply(ctx, p, endpoint)
+	return err
 }
 
 // remove takes the port's device away. The caller holds the port's lock.
@@ -70,7 +71,7 @@ func (a *Agent) remove(ctx context.Context, id string) error {
 }
 
 // apply makes the port's network and device match, and reports. The caller holds the port's lock.
-func (a *Agent) apply(ctx context.Context, p *Port, endpoint driver.Endpoint) error {
+func (a *Agent) apply(ctx context.Context, p *Port, endpoint driver.Endpoint) (*driver.Port, error) {
 	want, err := a.service.portFor(ctx, p, endpoint)
 	if err == nil {
 		err = a.enter(ctx, p.NetworkID, "port "+p.ID)
@@ -82,17 +83,21 @@ func (a *Agent) apply(ctx context.Context, p *Port, endpoint driver.Endpoint) er
 	if err != nil || !p.AdminStateUp {
 		status = StatusDown
 	}
-	return errors.Join(err, a.service.reportPort(ctx, p.ID, a.host, status))
+	if p.Status != status {
+		err = errors.Join(err, a.service.reportPort(ctx, p.ID, a.host, status))
+	}
+	return want, err
 }
 
 // Plug binds the port to this host and makes its device, with its network, be there. The endpoint is remembered
-// until [Agent.Unplug] or the port's end, so that later changes of the port are applied. It is free when all is so.
-func (a *Agent) Plug(ctx context.Context, portID string, endpoint driver.Endpoint) error {
+// until [Agent.Unplug] or the port's end, so that later changes of the port are applied. It is free when all is so. The
+// port is returned as the fabric has it now.
+func (a *Agent) Plug(ctx context.Context, portID string, endpoint driver.Endpoint) (*driver.Port, error) {
 	unlock := a.portLock.lock(portID)
 	defer unlock()
 	p, err := a.service.bind(ctx, portID, a.host)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.mu.Lock()
 	a.endpoints[portID] = endpoint
@@ -128,7 +133,8 @@ func (a *Agent) enqueueGroup(ctx context.Context, groups ...string) {
 	if len(groups) == 0 {
 		return
 	}
-	ports, err := a.service.ports.Texts(a.service.store.Read(ctx), "id", record.Claiming(groupSpaces(groups)...), record.Eq("host_id", a.host))
+	// Among the ports of this host, not among all of the groups.
+	ports, err := a.service.ports.Texts(a.service.store.Read(ctx), "id", append(contained("security_groups", groups), record.Eq("host_id", a.host))...)
 	if err != nil {
 		a.options.Log.Warn("cannot tell which ports a security group guards", "groups", groups, "error", err)
 	}
@@ -146,9 +152,9 @@ func (a *Agent) enqueueReferring(ctx context.Context, group string) {
 
 // bind says that the port is on the host.
 func (s *Service) bind(ctx context.Context, id, host string) (*Port, error) {
-	p, err := s.Port(ctx, System, id)
+	p, err := s.ports.Get(s.store.Read(ctx), id)
 	if err != nil || p.HostID == host {
-		return p, err
+		return p, notFound(err, "PortNotFound", "Port %s", id)
 	}
 	if p, err = s.UpdatePort(ctx, System, id, PortSpec{HostID: &host}); err != nil {
 		return nil, fmt.Errorf("bind port %q to host %q: %w", id, host, err)
@@ -181,7 +187,7 @@ func (s *Service) reportPort(ctx context.Context, id, host, status string) error
 			return err
 		}
 		p.Status = status
-		return s.ports.Update(tx, p)
+		return s.ports.Report(tx, p)
 	}))
 }
 

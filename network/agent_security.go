@@ -115,14 +115,3 @@ func small(n *int) *uint8 {
 	}
 	return new(uint8(*n))
 }
-
-// memberAddresses are those of all ports in the group; never nil.
-func (s *Service) memberAddresses(tx *record.Tx, group string) ([]netip.Prefix, error) {
-	ports, err := s.ports.List(tx, record.Query{Where: []record.Condition{record.Claiming(groupSpace(group))}})
-	list := []netip.Prefix{}
-	for i := range ports {
-		list = append(list, ports[i].addresses()...)
-	}
-	slices.SortFunc(list, netip.Prefix.Compare)
-	return slices.Compact(list), err
-}

@@ -98,32 +98,49 @@ var agentAttributes = map[string]attribute{
 
 // Register makes an agent known, or says that it started again. What it hosts stays.
 func (s *Service) Register(ctx context.Context, a AgentInfo) (*AgentInfo, error) {
-	var known *AgentInfo
+	known, err := s.register(ctx, []AgentInfo{a}, func(*record.Tx) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return &known[0], nil
+}
+
+// register makes a host's agents known in one transaction, which does more besides.
+func (s *Service) register(ctx context.Context, agents []AgentInfo, more func(tx *record.Tx) error) ([]AgentInfo, error) {
+	var known []AgentInfo
 	err := s.update(ctx, func(tx *record.Tx) error {
-		now := s.now()
-		id, err := s.store.Holder(tx, "agent/"+a.Type, a.Host)
-		if err != nil {
-			return err
+		known = nil
+		for _, a := range agents {
+			k, err := s.registerOne(tx, a)
+			if err != nil {
+				return err
+			}
+			k.Alive = true
+			known = append(known, *k)
 		}
-		if id == "" {
-			fresh := a
-			fresh.ID, fresh.AdminStateUp = uuid.NewString(), true
-			fresh.CreatedAt, fresh.StartedAt, fresh.HeartbeatAt = now, now, now
-			fresh.Zone = s.options.Zone
-			known = &fresh
-			return s.agents.Insert(tx, known)
-		}
-		known, err = s.agents.Modify(tx, id, func(k *AgentInfo) error {
-			k.Binary, k.Topic, k.Configurations, k.StartedAt, k.HeartbeatAt = a.Binary, a.Topic, a.Configurations, now, now
-			return nil
-		})
-		return err
+		return more(tx)
 	})
 	if err != nil {
 		return nil, err
 	}
-	known.Alive = true
 	return known, s.scheduleUnhosted(ctx)
+}
+
+func (s *Service) registerOne(tx *record.Tx, a AgentInfo) (*AgentInfo, error) {
+	now := s.now()
+	id, err := s.store.Holder(tx, "agent/"+a.Type, a.Host)
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		a.ID, a.AdminStateUp, a.Zone = uuid.NewString(), true, s.options.Zone
+		a.CreatedAt, a.StartedAt, a.HeartbeatAt = now, now, now
+		return &a, s.agents.Insert(tx, &a)
+	}
+	return s.agents.Modify(tx, id, func(k *AgentInfo) error {
+		k.Binary, k.Topic, k.Configurations, k.StartedAt, k.HeartbeatAt = a.Binary, a.Topic, a.Configurations, now, now
+		return nil
+	})
 }
 
 // Heartbeat says that the agents are alive, as of the given time. One that was deleted is [ErrNotFound]: it registers again.

@@ -51,31 +51,37 @@ func (s *Service) announceRouter(tx *record.Tx, p *Port) error {
 	return tx.Announce(changedDHCP, p.NetworkID)
 }
 
+// syncPresence notes on which hosts the port's network is.
 func (s *Service) syncPresence(tx *record.Tx, before, after *Port) error {
-	for _, p := range []*Port{before, after} {
-		if p == nil || p.HostID == "" || before != nil && after != nil && before.HostID == after.HostID {
-			continue
-		}
-		there, err := s.ports.Count(tx, record.Eq("network_id", p.NetworkID), record.Eq("host_id", p.HostID))
-		if err != nil {
-			return err
-		}
-		id := presenceID(p.NetworkID, p.HostID)
-		known, err := s.presence.Count(tx, record.Eq("id", id))
-		if err != nil {
-			return err
-		}
-		switch {
-		case there > 0 && known == 0:
-			err = s.presence.Insert(tx, &presence{NetworkID: p.NetworkID, Host: p.HostID})
-		case there == 0 && known > 0:
-			err = s.presence.Delete(tx, id)
+	was, is := before.host(), after.host()
+	if was == is {
+		return nil
+	}
+	if is != "" {
+		known, err := s.presence.Count(tx, record.Eq("id", presenceID(after.NetworkID, is)))
+		if err == nil && known == 0 {
+			err = s.presence.Insert(tx, &presence{NetworkID: after.NetworkID, Host: is})
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	if was == "" {
+		return nil
+	}
+	others, err := s.ports.Count(tx, record.Eq("network_id", before.NetworkID), record.Eq("host_id", was))
+	if err != nil || others > 0 {
+		return err
+	}
+	return ignoreGone(s.presence.Delete(tx, presenceID(before.NetworkID, was)))
+}
+
+// host is where the port is; empty for a port that is nowhere, or not at all.
+func (p *Port) host() string {
+	if p == nil {
+		return ""
+	}
+	return p.HostID
 }
 
 // announceMembers names the groups whose members' addresses changed.

@@ -15,6 +15,7 @@ func (s *Service) concerned(ctx context.Context, c record.Change) (hosts []strin
 	var err error
 	networkID, host, _ := strings.Cut(c.ID, "/")
 	s.forgetReach(c, networkID)
+	s.forgetMembers(c)
 	switch c.Kind {
 	case s.ports.Kind():
 		return nil, true // written before changes said whose they are

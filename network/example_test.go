@@ -45,7 +45,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	if err := agent.Plug(ctx, port.ID, driver.Endpoint{Device: driver.TapName(port.ID)}); err != nil {
+	if _, err := agent.Plug(ctx, port.ID, driver.Endpoint{Device: driver.TapName(port.ID)}); err != nil {
 		panic(err)
 	}
 	port, err = service.WaitPort(ctx, port.ID, network.StatusActive)

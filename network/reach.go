@@ -24,11 +24,14 @@ type tunnel struct {
 
 // peers are the tunnels of the other hosts.
 func (r *reach) peers(host string) []netip.Addr {
-	var peers []netip.Addr
+	peers := make([]netip.Addr, 0, len(r.tunnels))
 	for _, t := range r.tunnels {
 		if t.host != host && (len(peers) == 0 || peers[len(peers)-1] != t.address) {
 			peers = append(peers, t.address)
 		}
+	}
+	if len(peers) == 0 {
+		return nil
 	}
 	return peers
 }

@@ -42,6 +42,7 @@ type Service struct {
 	hub     *converge.Hub
 	moving  converge.Turn
 	reaches reaches
+	members groupMembers
 	options Options
 
 	networks *record.Table[Network]

@@ -129,7 +129,8 @@ func TestWalkthrough(t *testing.T) {
 			require.Contains(t, []string{vip.ID, float.ExternalPortID}, p.ID)
 		}
 
-		require.NoError(t, agent.Plug(t.Context(), vip.ID, driver.Endpoint{Namespace: "qlbaas-1", Device: driver.TapName(vip.ID)}))
+		_, err = agent.Plug(t.Context(), vip.ID, driver.Endpoint{Namespace: "qlbaas-1", Device: driver.TapName(vip.ID)})
+		require.NoError(t, err)
 		require.Equal(t, "qlbaas-1", h.ports.get(t, vip.ID).Endpoint.Namespace)
 		found, err := s.PortByAddress(t.Context(), n.ID, netip.MustParseAddr("172.24.17.4"))
 		require.NoError(t, err)

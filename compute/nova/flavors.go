@@ -3,7 +3,6 @@ package nova
 import (
 	"encoding/json"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -131,10 +130,10 @@ func (a *api) showFlavor(c *call) error {
 
 func (a *api) createFlavor(c *call) error {
 	properties := map[string]*schema{
-		"name": typeName(), "id": {types: []string{"string", "integer", "null"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9 ._-]+$`)},
+		"name": typeName(), "id": {types: []string{"string", "integer", "null"}, minLength: 1, maxLength: 255, pattern: flavorID},
 		"ram": bounded(1, maxInt), "vcpus": bounded(1, maxInt), "disk": bounded(0, maxInt),
 		"OS-FLV-EXT-DATA:ephemeral": bounded(0, maxInt), "swap": bounded(0, maxInt),
-		"rxtx_factor": {types: []string{"number", "string"}, pattern: regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)}, "os-flavor-access:is_public": typeBoolean(),
+		"rxtx_factor": {types: []string{"number", "string"}, pattern: decimal}, "os-flavor-access:is_public": typeBoolean(),
 	}
 	if c.at(55) {
 		properties["description"] = &schema{types: []string{"string", "null"}, maxLength: 65535}
@@ -267,7 +266,7 @@ func (a *api) showExtraSpec(c *call) error {
 // specsSchema lets values be numbers, as old clients send them.
 func specsSchema() *schema {
 	return &schema{
-		types: []string{"object"}, keys: regexp.MustCompile(`^[a-zA-Z0-9-_:. ]{1,255}$`),
+		types: []string{"object"}, keys: metadataKey,
 		others: &schema{types: []string{"string", "number"}, maxLength: 255},
 	}
 }

@@ -2,7 +2,6 @@ package nova
 
 import (
 	"net/http"
-	"regexp"
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
@@ -29,9 +28,9 @@ func (c *call) keypairOwner(asked string) (string, error) {
 }
 
 func keypairSchema(minor int) *schema {
-	pattern := regexp.MustCompile(`^[_\- a-zA-Z0-9]+$`)
+	pattern := oldKeyName
 	if minor >= 92 {
-		pattern = regexp.MustCompile(`^[_\-\@\. a-zA-Z0-9]+$`)
+		pattern = keyName
 	}
 	name := &schema{types: []string{"string"}, format: "name", minLength: 1, maxLength: 255, pattern: pattern}
 	properties, required := map[string]*schema{"name": name, "public_key": typeString()}, []string{"name"}

@@ -3,7 +3,6 @@ package nova
 import (
 	"context"
 	"net/http"
-	"regexp"
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
@@ -171,7 +170,7 @@ func (a *api) deleteSecurityGroup(c *call) error {
 }
 
 func (a *api) createRule(c *call) error {
-	port := &schema{types: []string{"integer", "string", "null"}, pattern: regexp.MustCompile(`^-?[0-9]+$`)}
+	port := &schema{types: []string{"integer", "string", "null"}, pattern: integerDigits}
 	s := wrap("security_group_rule", record(map[string]*schema{
 		"parent_group_id": kind("string", "null"), "ip_protocol": kind("string", "null"), "from_port": port, "to_port": port,
 		"cidr": kind("string", "null"), "group_id": kind("string", "null"),

@@ -1,8 +1,6 @@
 package nova
 
 import (
-	"regexp"
-
 	"github.com/kintoun/kintoun/internal/wire"
 )
 
@@ -60,13 +58,13 @@ type device struct {
 func deviceSchema(minor int) *schema {
 	s := record(map[string]*schema{
 		"virtual_name": {types: []string{"string"}, maxLength: 255}, "volume_id": typeUUID(), "snapshot_id": typeUUID(), "image_id": typeUUID(),
-		"volume_size":           {types: []string{"integer", "string"}, pattern: regexp.MustCompile(`^[0-9]+$`)},
-		"device_name":           {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9._/-]*$`)},
+		"volume_size":           {types: []string{"integer", "string"}, pattern: digits},
+		"device_name":           {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: devicePath},
 		"delete_on_termination": typeBoolean(), "no_device": anything(), "connection_info": typeString(),
 		"source_type": words("volume", "image", "snapshot", "blank"), "destination_type": words("local", "volume"),
-		"uuid":         {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9._-]*$`)},
+		"uuid":         {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: imageName},
 		"guest_format": typeString(), "device_type": typeString(), "disk_bus": typeString(),
-		"boot_index": {types: []string{"integer", "string", "null"}, pattern: regexp.MustCompile(`^-?[0-9]+$`)},
+		"boot_index": {types: []string{"integer", "string", "null"}, pattern: integerDigits},
 	})
 	if minor == 32 || minor >= 42 {
 		s.properties["tag"] = typeTag()
@@ -98,7 +96,7 @@ func hintsSchema() *schema {
 
 func createSchema(minor int, legacy bool) *schema {
 	properties := map[string]*schema{
-		"name": typeName(), "imageRef": either(typeUUID(), &schema{types: []string{"string"}, pattern: regexp.MustCompile(`^$`)}),
+		"name": typeName(), "imageRef": either(typeUUID(), &schema{types: []string{"string"}, pattern: nothing}),
 		"flavorRef": {types: []string{"string", "integer"}, minLength: 1},
 		"adminPass": typeString(), "metadata": typeMetadata(), "networks": networksSchema(minor),
 		"OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP("ipv4"), "accessIPv6": typeIP("ipv6"),

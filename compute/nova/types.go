@@ -1,7 +1,5 @@
 package nova
 
-import "regexp"
-
 // The types that bodies are made of, as in Nova's parameter_types.
 
 func kind(names ...string) *schema { return &schema{types: names} }
@@ -21,7 +19,7 @@ func either(schemas ...*schema) *schema { return &schema{oneOf: schemas} }
 func words(values ...any) *schema { return &schema{types: []string{"string"}, enum: values} }
 
 func bounded(low, high int64) *schema {
-	s := &schema{types: []string{"integer", "string"}, pattern: regexp.MustCompile(`^-?[0-9]+$`), minimum: &low, minLength: 1}
+	s := &schema{types: []string{"integer", "string"}, pattern: integerDigits, minimum: &low, minLength: 1}
 	if high > 0 {
 		s.maximum = &high
 	}
@@ -50,28 +48,28 @@ func typeUUID() *schema { return &schema{types: []string{"string"}, format: "uui
 func typeUUIDOrNull() *schema { return &schema{types: []string{"string", "null"}, format: "uuid"} }
 
 func typeTag() *schema {
-	return &schema{types: []string{"string"}, minLength: 1, maxLength: 60, pattern: regexp.MustCompile(`^[^,/]*$`)}
+	return &schema{types: []string{"string"}, minLength: 1, maxLength: 60, pattern: tagText}
 }
 
 func typeMetadata() *schema {
 	return &schema{
-		types: []string{"object"}, keys: regexp.MustCompile(`^[a-zA-Z0-9-_:. ]{1,255}$`),
+		types: []string{"object"}, keys: metadataKey,
 		others: &schema{types: []string{"string"}, maxLength: 255},
 	}
 }
 
 func typeHostname() *schema {
-	return &schema{types: []string{"string"}, minLength: 2, maxLength: 63, pattern: regexp.MustCompile(`^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$`)}
+	return &schema{types: []string{"string"}, minLength: 2, maxLength: 63, pattern: hostLabel}
 }
 
 func typeFQDN() *schema {
-	return &schema{types: []string{"string"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9-._]*$`)}
+	return &schema{types: []string{"string"}, minLength: 1, maxLength: 255, pattern: domainName}
 }
 
 func typeIP(format string) *schema { return &schema{types: []string{"string"}, format: format} }
 
 func typeProject() *schema {
-	return &schema{types: []string{"string"}, minLength: 1, maxLength: 255, pattern: regexp.MustCompile(`^[a-zA-Z0-9-]*$`)}
+	return &schema{types: []string{"string"}, minLength: 1, maxLength: 255, pattern: dashed}
 }
 
 func typeDiskConfig() *schema { return words("AUTO", "MANUAL") }

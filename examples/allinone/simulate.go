@@ -76,11 +76,11 @@ func (s *options) tellSimulated(c *memcloud.Cloud, listeners cloud.Listeners) er
 	var b strings.Builder
 	b.WriteString("A cloud in memory. Nothing in it is real, and it is forgotten when this ends (Ctrl-C).\n\n")
 	for _, service := range cloud.Services() {
-		fmt.Fprintf(&b, "  %-9s %s\n", service, c.URL(service))
+		fmt.Fprintf(&b, "  %-12s %s\n", service, c.URL(service))
 	}
 	for _, name := range []cloud.Service{"events", "metrics"} {
 		for _, l := range listeners[name] {
-			fmt.Fprintf(&b, "  %-9s http://%s/%[1]s\n", name, l.Addr())
+			fmt.Fprintf(&b, "  %-12s http://%s/%[1]s\n", name, l.Addr())
 		}
 	}
 	if s.simulated.credentials == "" {

@@ -39,7 +39,7 @@ func (s *options) tell(plan *quickstart.Plan) error {
 	}
 	fmt.Println()
 	for _, service := range cloud.Services() {
-		fmt.Printf("  %-9s %s\n", service, s.URL(service))
+		fmt.Printf("  %-12s %s\n", service, s.URL(service))
 	}
 	self, where := os.Args[0], ""
 	if s.DataDir != "/var/lib/kintoun" {

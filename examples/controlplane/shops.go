@@ -50,8 +50,7 @@ func (s *shops) addServer(ctx context.Context, name string) (any, error) {
 		return nil, err
 	}
 	device, address := driver.TapName(port.ID), port.FixedIPs[0].Address
-	err = s.host.Plug(ctx, port.ID, driver.Endpoint{Device: device})
-	if err == nil {
+	if _, err = s.host.Plug(ctx, port.ID, driver.Endpoint{Device: device}); err == nil {
 		_, err = s.balancers.CreateMember(ctx, lbaas.Scope{ProjectID: name}, lbaas.MemberSpec{PoolID: poolID, Address: address, Port: 8080, Weight: 1})
 	}
 	if err != nil {

@@ -41,6 +41,7 @@ var untold = map[[2]string]string{
 var probes = []string{
 	"compute/qemu", "image/filestore", "lbaas/haproxy", "metadata/proxy",
 	"network/bridge", "network/dhcp", "network/netnsrouter", "network/nftfilter", "network/ovsgre",
+	"objectstore/fileobjects", "objectstore/s3objects", "objectstore/swiftobjects",
 }
 
 // chapter is a package's comment, without the comment's signs.

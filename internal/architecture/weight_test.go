@@ -36,9 +36,18 @@ const (
 	vswitch  = "github.com/digitalocean/go-openvswitch" // Open vSwitch's flows
 	qmp      = "github.com/digitalocean/go-qemu"        // QEMU's commands as types, which brings:
 	libvirt  = "github.com/digitalocean/go-libvirt"     //
+	s3client = "github.com/minio/minio-go/v7"           // S3's protocol, which brings s3needs
+	swift    = "github.com/gophercloud/gophercloud/v2"  // OpenStack's protocols
 	testify  = "github.com/stretchr/testify"            // what conformance suites require, which brings:
 	yaml     = "go.yaml.in/yaml/v3"                     //
 )
+
+// s3needs are checksums, encodings and configuration files that the client of S3 knows.
+var s3needs = []string{
+	"github.com/cespare/xxhash/v2", "github.com/dustin/go-humanize", "github.com/klauspost/compress", "github.com/klauspost/cpuid/v2", "github.com/klauspost/crc32",
+	"github.com/minio/crc64nvme", "github.com/minio/md5-simd", "github.com/philhofer/fwd", "github.com/rs/xid", "github.com/tinylib/msgp", "github.com/zeebo/xxh3",
+	"golang.org/x/text", "gopkg.in/ini.v1", yaml, crypto, xnet, system,
+}
 
 // modulesOf is what each package that others embed may drag along of other modules. What is not in the table is alone
 // with the standard library: contracts, in-memory drivers, metadata.
@@ -53,7 +62,10 @@ var modulesOf = map[string][]string{
 	"network/nftfilter":   {system, enter, netlink, nftables, netlink2, socket2, xnet, xsync},
 	"network/dhcp":        {system, enter, netlink, dhcp, native, lz4, uio, xnet},
 	"lbaas":               {uuid}, "lbaas/haproxy": {system, enter, netlink}, "lbaas/drivertest": {testify, yaml, uuid},
-	"metadata/proxy": {system, enter},
+	"metadata/proxy":           {system, enter},
+	"objectstore/s3objects":    append([]string{uuid, s3client}, s3needs...),
+	"objectstore/swiftobjects": {uuid, swift},
+	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto},
 }
@@ -123,17 +135,22 @@ func command(t *testing.T, env []string, name string, args ...string) []byte {
 // heavy are parts of the standard library that not everybody is to carry, and who may, with the reason.
 var heavy = map[string]map[string]string{
 	"database/sql": {
-		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state",
+		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "objectstore": "state",
 		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain",
+		"objectstore/fileobjects": "its index",
+		"objectstore/swift":       "its domain", "objectstore/s3": "its domain",
 	},
 	"net/http": {
 		"identity/keystone": "its API", "image/glance": "its API", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
 		"metadata": "its API", "metadata/memmetadata": "its domain", "metadata/proxy": "its API",
 		"event/sse": "its protocol", "event/webhook": "its protocol",
 		"inject/injecthttp": "faults that meet requests",
+		"objectstore/swift": "its API", "objectstore/s3": "its API",
+		"objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
 	},
 	"os/exec": {
 		"compute/qemu": "QEMU", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
+		"objectstore/s3objects": "its client can ask programs for credentials, which it is not told to",
 	},
 }
 
@@ -167,20 +184,22 @@ func TestProgramsAreOutsiders(t *testing.T) {
 // bound says which packages exist on some systems only. All others build everywhere: a control plane, a test cloud and a
 // program that talks to one have to run on a developer's own machine.
 var bound = map[string]struct{ systems, why string }{
-	"compute/qemu":        {"linux", "namespaces, cgroups, tap devices by descriptor"},
-	"compute/qemu/qmp":    {"linux darwin", "descriptors passed over Unix sockets"},
-	"image/filestore":     {"linux darwin", "a rename that replaces, a directory that is synced"},
-	"lbaas/haproxy":       {"linux", "namespaces"},
-	"metadata/proxy":      {"linux", "namespaces"},
-	"network/bridge":      {"linux", "netlink"},
-	"network/dhcp":        {"linux", "namespaces"},
-	"network/netnsrouter": {"linux", "namespaces, nf_tables"},
-	"network/nftfilter":   {"linux", "nf_tables"},
-	"network/ovsgre":      {"linux", "netlink"},
-	"examples/balancer":   {"linux", "lbaas/haproxy"},
-	"examples/metadata":   {"linux", "metadata/proxy"},
-	"examples/twotenants": {"linux", "network/bridge and netnsrouter"},
-	"examples/vmrunner":   {"linux", "compute/qemu"},
+	"compute/qemu":            {"linux", "namespaces, cgroups, tap devices by descriptor"},
+	"compute/qemu/qmp":        {"linux darwin", "descriptors passed over Unix sockets"},
+	"image/filestore":         {"linux darwin", "a rename that replaces, a directory that is synced"},
+	"lbaas/haproxy":           {"linux", "namespaces"},
+	"metadata/proxy":          {"linux", "namespaces"},
+	"network/bridge":          {"linux", "netlink"},
+	"network/dhcp":            {"linux", "namespaces"},
+	"network/netnsrouter":     {"linux", "namespaces, nf_tables"},
+	"network/nftfilter":       {"linux", "nf_tables"},
+	"network/ovsgre":          {"linux", "netlink"},
+	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
+	"examples/balancer":       {"linux", "lbaas/haproxy"},
+	"examples/metadata":       {"linux", "metadata/proxy"},
+	"examples/s3bucket":       {"linux darwin", "objectstore/fileobjects"},
+	"examples/twotenants":     {"linux", "network/bridge and netnsrouter"},
+	"examples/vmrunner":       {"linux", "compute/qemu"},
 }
 
 func TestPortable(t *testing.T) {

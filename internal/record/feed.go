@@ -69,35 +69,54 @@ func (s *Store) addEventColumns(tx *Tx) error {
 	return nil
 }
 
-// change adds to the feed; a nil host is everywhere.
-func (tx *Tx) change(kind, id string, op Op, e Event, host any) error {
-	tx.changes++
+// pending is a change that is written at the end of its transaction.
+type pending struct {
+	kind, id string
+	op       Op
+	event    Event
+	host     any // nil is everywhere
+}
+
+// tell adds a change of a record to the feed.
+func (t *Table[T]) tell(tx *Tx, id string, op Op, e Event, host any) {
+	if t.spec.Quiet {
+		return
+	}
 	if e.Gone {
 		op = Deleted
 	}
-	_, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, type, resource, project, status, at, host) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		kind, id, string(op), e.Type, e.ID, e.Project, e.Status, tx.store.now().UnixMicro(), host)
-	return err
-}
-
-// left tells the host that has the record in the database, if it is another than the one that the record has now.
-func (t *Table[T]) left(tx *Tx, id string, host any) error {
-	if t.spec.Host == "" {
-		return nil
-	}
-	result, err := tx.exec("INSERT INTO "+tx.store.table("changes")+" (kind, id, op, at, host) SELECT '"+t.kind+"', id, '"+string(Updated)+"', "+
-		"CAST(? AS BIGINT), "+t.spec.Host+" FROM "+t.name+" WHERE id = ? AND "+t.spec.Host+" <> ? AND "+t.spec.Host+" <> ''",
-		tx.store.now().UnixMicro(), id, host)
-	if err != nil {
-		return err
-	}
-	n, err := result.RowsAffected()
-	tx.changes += int(n)
-	return err
+	tx.changes = append(tx.changes, pending{t.kind, id, op, e, host})
 }
 
 // Announce adds a change to the feed that is not the write of a record: something that followers derive from several.
-func (tx *Tx) Announce(kind, id string) error { return tx.change(kind, id, Updated, Event{}, nil) }
+func (tx *Tx) Announce(kind, id string) error {
+	tx.changes = append(tx.changes, pending{kind: kind, id: id, op: Updated})
+	return nil
+}
+
+// changesAtOnce bounds how many changes one statement writes.
+const changesAtOnce = 32
+
+// writeChanges writes the transaction's changes down.
+func (tx *Tx) writeChanges() error {
+	if len(tx.changes) == 0 {
+		return nil
+	}
+	at := tx.store.now().UnixMicro()
+	for some := range slices.Chunk(tx.changes, changesAtOnce) {
+		var rows []string
+		var args []any
+		for _, c := range some {
+			rows = append(rows, "(?, ?, ?, ?, ?, ?, ?, ?, ?)")
+			args = append(args, c.kind, c.id, string(c.op), c.event.Type, c.event.ID, c.event.Project, c.event.Status, at, c.host)
+		}
+		statement := "INSERT INTO " + tx.store.table("changes") + " (kind, id, op, type, resource, project, status, at, host) VALUES "
+		if _, err := tx.exec(statement+strings.Join(rows, ", "), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // announce wakes the watchers of this process. It says when it is time to compact.
 func (s *Store) announce(changes int) bool {

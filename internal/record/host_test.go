@@ -41,6 +41,39 @@ func TestChangesSayWhoseTheyAre(t *testing.T) {
 	require.Equal(t, want, got, "a record that moves is told to both hosts")
 }
 
+func TestReportsAreToldToTheWorldAndNotToTheHost(t *testing.T) {
+	store, err := record.Open(t.Context(), memory(t), "network")
+	require.NoError(t, err)
+	spec := portSpec
+	spec.Host = "name"
+	ports := record.Define(store, "ports", spec)
+	quiet := portSpec
+	quiet.Quiet = true
+	diaries := record.Define(store, "diaries", quiet)
+	require.NoError(t, store.Migrate(t.Context()))
+	require.NoError(t, store.Update(t.Context(), func(tx *record.Tx) error {
+		p := port{ID: "p", Name: "one", Size: 1}
+		require.NoError(t, ports.Insert(tx, &p))
+		p.Size = 2
+		require.NoError(t, ports.Report(tx, &p))
+		require.NoError(t, diaries.Insert(tx, &port{ID: "d"}))
+		return ports.Update(tx, &p)
+	}))
+	var hosts []string
+	for c, err := range store.Watch(t.Context(), 0) {
+		require.NoError(t, err)
+		require.Equal(t, "ports", c.Kind)
+		require.False(t, c.Everywhere)
+		if hosts = append(hosts, c.Host); len(hosts) == 3 {
+			break
+		}
+	}
+	require.Equal(t, []string{"one", "", "one"}, hosts)
+	n, err := ports.Count(store.Read(t.Context()), record.Eq("size", 2), record.Eq("name", "one"))
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "what changed is found by its new value, the rest by its old one")
+}
+
 func TestRecordsAreFoundByWhatTheyClaim(t *testing.T) {
 	store, ports, _ := open(t)
 	insert(t, store, ports, port{ID: "a", Name: "x", Address: "1"}, port{ID: "b", Name: "y"}, port{ID: "c", Name: "x", Address: "2"})

@@ -45,6 +45,9 @@ func Ne(column string, value any) Condition { return Condition{column, "<>", []a
 // Lt and the like compare in the column's order.
 func Lt(column string, value any) Condition { return Condition{column, "<", []any{value}} }
 
+// Gt holds where the column is more than value.
+func Gt(column string, value any) Condition { return Condition{column, ">", []any{value}} }
+
 // Ge holds where the column is at least value.
 func Ge(column string, value any) Condition { return Condition{column, ">=", []any{value}} }
 
@@ -174,6 +177,9 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 	defer func() { _ = rows.Close() }()
 	var list []T
 	for rows.Next() {
+		if err := tx.ctx.Err(); err != nil {
+			return nil, err
+		}
 		var doc []byte
 		var revision int64
 		if err := rows.Scan(&revision, &doc); err != nil {
@@ -184,6 +190,9 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 			return nil, fmt.Errorf("%s in the database: %w", t.kind, err)
 		}
 		*t.spec.Revision(&r) = revision
+		if tx.writes {
+			tx.remember(t.name, t.spec.Key(&r), t.outside(&r))
+		}
 		list = append(list, r)
 	}
 	return list, rows.Err()

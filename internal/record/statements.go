@@ -32,7 +32,7 @@ func (tx *Tx) prepared(query string) *sql.Stmt {
 	case ready == nil:
 		return nil
 	case tx.sql != nil:
-		return tx.sql.StmtContext(tx.ctx, ready)
+		return tx.sql.StmtContext(tx.running, ready)
 	}
 	return ready
 }

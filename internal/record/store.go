@@ -2,8 +2,8 @@
 //
 // A [Table] is one kind of record: a JSON document beside real, indexed columns for whatever is filtered or sorted
 // by, a revision for optimistic updates, and claims, which make any value (an address in a subnet, a name) unique
-// by a constraint in the database. Every write but [Table.Touch] leaves a row in the store's change feed, in the same
-// transaction; those of kinds with a [Spec.Event] are the domain's public events too.
+// by a constraint in the database. Every write but [Table.Touch] and those of quiet kinds leaves a row in the store's
+// change feed, in the same transaction; those of kinds with a [Spec.Event] are the domain's public events too.
 //
 //	store, err := record.Open(ctx, db, "network")
 //	ports := record.Define(store, "ports", record.Spec[Port]{…})
@@ -95,7 +95,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 // layout is a fingerprint of the tables as this program wants them.
 func (s *Store) layout() string {
 	h := sha256.New()
-	_, _ = io.WriteString(h, commonColumns+eventColumns)
+	_, _ = io.WriteString(h, s.commonColumns()+eventColumns)
 	for _, t := range s.tables {
 		_, _ = io.WriteString(h, t.describe())
 	}
@@ -103,7 +103,17 @@ func (s *Store) layout() string {
 }
 
 // commonColumns are those that every record's table has.
-const commonColumns = "id TEXT PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+func (s *Store) commonColumns() string {
+	return "id " + s.text() + " PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL"
+}
+
+// text is the type of texts that sort by their bytes, as they do in SQLite.
+func (s *Store) text() string {
+	if s.postgres {
+		return `TEXT COLLATE "C"`
+	}
+	return "TEXT"
+}
 
 func (s *Store) create(tx *Tx) error {
 	sequence := "INTEGER PRIMARY KEY AUTOINCREMENT"
@@ -135,11 +145,13 @@ func (s *Store) table(name string) string { return s.domain + "_" + name }
 // Tx is a transaction, or a plain reader (see [Store.Read]). It is used by one goroutine.
 type Tx struct {
 	ctx     context.Context
+	running context.Context // what statements run under
 	store   *Store
 	q       querier
 	sql     *sql.Tx // nil for a reader
 	writes  bool
-	changes int
+	changes []pending
+	known   map[recordKey]outside // records that were read or written
 }
 
 type querier interface {
@@ -148,7 +160,18 @@ type querier interface {
 }
 
 // Read returns a reader for single look-ups: each sees the newest committed state.
-func (s *Store) Read(ctx context.Context) *Tx { return &Tx{ctx: ctx, store: s, q: s.db} }
+func (s *Store) Read(ctx context.Context) *Tx {
+	return &Tx{ctx: ctx, running: s.running(ctx), store: s, q: s.db}
+}
+
+// running is the context of statements. Those of the embedded database are done in a moment, and are not interrupted: to
+// be ready for that costs its driver a goroutine for each. Whether to go on is looked at before each.
+func (s *Store) running(ctx context.Context) context.Context {
+	if s.postgres {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
 
 const (
 	attempts   = 8
@@ -169,7 +192,7 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 			}
 			return nil
 		}
-		if attempt == attempts || !lostRace(err) {
+		if attempt == attempts || !LostRace(err) {
 			return err
 		}
 		select {
@@ -191,27 +214,33 @@ func (s *Store) try(ctx context.Context, fn func(tx *Tx) error) (changes int, er
 		return 0, err
 	}
 	defer func() { _ = sqlTx.Rollback() }()
-	tx := &Tx{ctx: ctx, store: s, q: sqlTx, sql: sqlTx, writes: true}
+	tx := &Tx{ctx: ctx, running: s.running(ctx), store: s, q: sqlTx, sql: sqlTx, writes: true}
 	if err := fn(tx); err != nil {
+		return 0, err
+	}
+	if err := tx.writeChanges(); err != nil {
 		return 0, err
 	}
 	if err := sqlTx.Commit(); err != nil {
 		return 0, err
 	}
-	return tx.changes, nil
+	return len(tx.changes), nil
 }
 
 // Context is the one that the transaction was begun with.
 func (tx *Tx) Context() context.Context { return tx.ctx }
 
 func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
+	if err := tx.ctx.Err(); err != nil {
+		return nil, err
+	}
 	query = tx.store.rebind(query)
 	var result sql.Result
 	var err error
 	if prepared := tx.prepared(query); prepared != nil { //nolint:sqlclosecheck // it is kept for the next time
-		result, err = prepared.ExecContext(tx.ctx, args...)
+		result, err = prepared.ExecContext(tx.running, args...)
 	} else {
-		result, err = tx.q.ExecContext(tx.ctx, query, args...)
+		result, err = tx.q.ExecContext(tx.running, query, args...)
 	}
 	if err != nil {
 		return nil, translate(err)
@@ -220,11 +249,14 @@ func (tx *Tx) exec(query string, args ...any) (sql.Result, error) {
 }
 
 func (tx *Tx) query(query string, args ...any) (*sql.Rows, error) {
+	if err := tx.ctx.Err(); err != nil {
+		return nil, err
+	}
 	query = tx.store.rebind(query)
 	if prepared := tx.prepared(query); prepared != nil { //nolint:sqlclosecheck // it is kept for the next time
-		return prepared.QueryContext(tx.ctx, args...)
+		return prepared.QueryContext(tx.running, args...)
 	}
-	return tx.q.QueryContext(tx.ctx, query, args...)
+	return tx.q.QueryContext(tx.running, query, args...)
 }
 
 // rebind writes PostgreSQL's $1, $2 for the ? of SQLite. Queries are made in this package and hold no other "?".
@@ -261,7 +293,11 @@ func translate(err error) error {
 	return err
 }
 
-func lostRace(err error) bool {
+// LostRace says whether the error is that of a transaction that lost against another, which [Store.Update] tries again.
+func LostRace(err error) bool {
+	if err == nil {
+		return false
+	}
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) {
 		return state.SQLState() == "40001" || state.SQLState() == "40P01"

@@ -28,6 +28,8 @@ type Spec[T any] struct {
 	// Host is the column that names the host whose business the record is, by which changes find their readers (see
 	// [Change].Host). Empty where there is none.
 	Host string
+	// Quiet kinds leave no changes in the feed: nobody follows them.
+	Quiet bool
 	// Event says how a change of the record is told to the world, see [Store.Events]. Nil, and an Event without a
 	// type, keep it inside.
 	Event func(*T) Event
@@ -81,7 +83,7 @@ func (t *Table[T]) describe() string {
 
 func (t *Table[T]) migrate(tx *Tx) error {
 	// No type: SQLite keeps what it is given; PostgreSQL compares all columns as text.
-	definition := commonColumns
+	definition := t.store.commonColumns()
 	for _, column := range t.columns {
 		definition += ", " + column + t.columnType()
 	}
@@ -125,7 +127,7 @@ func (t *Table[T]) always(column string) bool {
 
 func (t *Table[T]) columnType() string {
 	if t.store.postgres {
-		return " TEXT"
+		return " " + t.store.text()
 	}
 	return ""
 }
@@ -147,16 +149,8 @@ func (t *Table[T]) refill(tx *Tx) error {
 		return err
 	}
 	for i := range all {
-		if err := t.write(tx, &all[i], *t.spec.Revision(&all[i])); err != nil {
-			return err
-		}
-		if t.spec.Claims == nil {
-			continue
-		}
-		if err := t.release(tx, t.spec.Key(&all[i])); err != nil {
-			return err
-		}
-		if err := t.claim(tx, &all[i]); err != nil {
+		is := t.outside(&all[i])
+		if err := t.write(tx, &all[i], outside{revision: is.revision}, is); err != nil {
 			return err
 		}
 	}
@@ -170,7 +164,7 @@ func (t *Table[T]) Get(tx *Tx, id string) (*T, error) {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
+		return nil, t.failed(id, fault.ErrNotFound)
 	}
 	return &found[0], nil
 }
@@ -186,71 +180,97 @@ func (t *Table[T]) Insert(tx *Tx, r *T) error {
 	if err != nil {
 		return err
 	}
-	args := append([]any{t.spec.Key(r), int64(1), string(doc)}, t.values(r)...)
+	id, is := t.spec.Key(r), t.outside(r)
+	args := append([]any{id, int64(1), string(doc)}, is.values...)
 	names := append([]string{"id", "revision", "doc"}, t.columns...)
 	statement := "INSERT INTO " + t.name + " (" + strings.Join(names, ", ") + ") VALUES (" + marks(len(args)) + ")"
 	if _, err := tx.exec(statement, args...); err != nil {
-		return fmt.Errorf("%s %q: %w", t.singular(), t.spec.Key(r), err)
+		return t.failed(id, err)
 	}
-	if err := t.claim(tx, r); err != nil {
+	if err := t.claim(tx, id, is.claims); err != nil {
 		return err
 	}
-	return tx.change(t.kind, t.spec.Key(r), Created, t.event(r), t.host(r))
+	tx.remember(t.name, id, is)
+	t.tell(tx, id, Created, t.event(r), t.hostIn(is))
+	return nil
 }
 
 // Update replaces the record, which must be at the revision that it was read at: else [ErrStale].
 func (t *Table[T]) Update(tx *Tx, r *T) error {
-	host := t.host(r)
-	if err := t.left(tx, t.spec.Key(r), host); err != nil {
+	was, is, err := t.replace(tx, r)
+	if err != nil {
 		return err
 	}
-	if err := t.replace(tx, r); err != nil {
+	id, left, host := t.spec.Key(r), t.hostIn(was), t.hostIn(is)
+	if left != host && left != "" {
+		t.tell(tx, id, Updated, Event{}, left) // it moves: both hear of it
+	}
+	t.tell(tx, id, Updated, t.event(r), host)
+	return nil
+}
+
+// Report is [Table.Update] for what an agent observed of a record of its own host: the world is told, but not that host,
+// which has nothing to do.
+func (t *Table[T]) Report(tx *Tx, r *T) error {
+	if _, _, err := t.replace(tx, r); err != nil {
 		return err
 	}
-	if t.spec.Claims != nil {
-		if err := t.release(tx, t.spec.Key(r)); err != nil {
-			return err
-		}
-		if err := t.claim(tx, r); err != nil {
-			return err
-		}
-	}
-	return tx.change(t.kind, t.spec.Key(r), Updated, t.event(r), host)
+	t.tell(tx, t.spec.Key(r), Updated, t.event(r), "")
+	return nil
 }
 
 // replace writes the next revision of the record.
-func (t *Table[T]) replace(tx *Tx, r *T) error {
-	revision := t.spec.Revision(r)
-	read := *revision
-	*revision = read + 1
-	err := t.write(tx, r, read)
-	if err != nil {
-		*revision = read
+func (t *Table[T]) replace(tx *Tx, r *T) (was, is outside, err error) {
+	id := t.spec.Key(r)
+	if was, err = t.before(tx, r); err != nil {
+		return was, is, err
 	}
-	return err
+	*t.spec.Revision(r)++
+	is = t.outside(r)
+	if err := t.write(tx, r, was, is); err != nil {
+		*t.spec.Revision(r) = was.revision
+		tx.forget(t.name, id)
+		return was, is, err
+	}
+	tx.remember(t.name, id, is)
+	return was, is, nil
 }
 
-func (t *Table[T]) write(tx *Tx, r *T, read int64) error {
+// write writes what of the record is not as it was; everything where that has no values.
+func (t *Table[T]) write(tx *Tx, r *T, was, is outside) error {
 	doc, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	sets := []string{"revision = ?", "doc = ?"}
-	for _, column := range t.columns {
-		sets = append(sets, column+" = ?")
+	whole := was.values == nil
+	sets := "revision = ?, doc = ?"
+	args := []any{is.revision, string(doc)}
+	for i, column := range t.columns {
+		if whole || is.values[i] != was.values[i] {
+			sets, args = sets+", "+column+" = ?", append(args, is.values[i])
+		}
 	}
-	args := append([]any{*t.spec.Revision(r), string(doc)}, t.values(r)...)
-	args = append(args, t.spec.Key(r), read)
-	result, err := tx.exec("UPDATE "+t.name+" SET "+strings.Join(sets, ", ")+" WHERE id = ? AND revision = ?", args...)
+	id := t.spec.Key(r)
+	result, err := tx.exec("UPDATE "+t.name+" SET "+sets+" WHERE id = ? AND revision = ?", append(args, id, was.revision)...)
 	if err != nil {
-		return fmt.Errorf("%s %q: %w", t.singular(), t.spec.Key(r), err)
+		return t.failed(id, err)
 	}
 	if n, err := result.RowsAffected(); err != nil {
 		return err
 	} else if n == 0 {
-		return fmt.Errorf("%s %q: %w", t.singular(), t.spec.Key(r), ErrStale)
+		return t.failed(id, ErrStale)
 	}
-	return nil
+	if t.spec.Claims == nil || !whole && slices.Equal(was.claims, is.claims) {
+		return nil
+	}
+	if err := t.release(tx, id); err != nil {
+		return err
+	}
+	return t.claim(tx, id, is.claims)
+}
+
+func (t *Table[T]) failed(id string, err error) error {
+	return fmt.Errorf("%s %q: %w", t.singular(), id, err)
 }
 
 // Modify reads the record, lets fn change it, and writes it back, in one transaction.
@@ -265,8 +285,8 @@ func (t *Table[T]) Modify(tx *Tx, id string, fn func(*T) error) (*T, error) {
 	return r, t.Update(tx, r)
 }
 
-// Touch is [Table.Modify] for what changes all the time and nobody has to hear of: signs of life, counters. It leaves
-// no change in the feed, and fn must leave the record's claims as they are.
+// Touch is [Table.Modify] for what changes all the time and nobody has to hear of: signs of life, counters. It leaves no
+// change in the feed.
 func (t *Table[T]) Touch(tx *Tx, id string, fn func(*T) error) (*T, error) {
 	r, err := t.Get(tx, id)
 	if err != nil {
@@ -275,7 +295,8 @@ func (t *Table[T]) Touch(tx *Tx, id string, fn func(*T) error) (*T, error) {
 	if err := fn(r); err != nil {
 		return nil, err
 	}
-	return r, t.replace(tx, r)
+	_, _, err = t.replace(tx, r)
+	return r, err
 }
 
 // Delete removes the record and frees its claims; fault.ErrNotFound if there is none.
@@ -289,10 +310,12 @@ func (t *Table[T]) Delete(tx *Tx, id string) error {
 			return err
 		}
 	}
+	tx.forget(t.name, id)
 	if last.Gone {
 		last = Event{} // it was told before
 	}
-	return tx.change(t.kind, id, Deleted, last, host)
+	t.tell(tx, id, Deleted, last, host)
+	return nil
 }
 
 // take removes the record and says what its last event is, and whose it was.
@@ -306,7 +329,7 @@ func (t *Table[T]) take(tx *Tx, id string) (Event, any, error) {
 		if err := rows.Err(); err != nil {
 			return Event{}, nil, err
 		}
-		return Event{}, nil, fmt.Errorf("%s %q: %w", t.singular(), id, fault.ErrNotFound)
+		return Event{}, nil, t.failed(id, fault.ErrNotFound)
 	}
 	var doc []byte
 	if err := rows.Scan(&doc); err != nil {
@@ -319,15 +342,7 @@ func (t *Table[T]) take(tx *Tx, id string) (Event, any, error) {
 		}
 	}
 	// The statement is done when its rows have been read.
-	return t.event(&last), t.host(&last), errors.Join(rows.Close(), rows.Err())
-}
-
-// host is the value of the column that names the record's host; nil where there is none.
-func (t *Table[T]) host(r *T) any {
-	if t.spec.Host == "" {
-		return nil
-	}
-	return t.spec.Columns[slices.Index(t.columns, t.spec.Host)].Value(r)
+	return t.event(&last), t.hostIn(t.outside(&last)), errors.Join(rows.Close(), rows.Err())
 }
 
 func (t *Table[T]) event(r *T) Event {
@@ -362,15 +377,18 @@ func (s *Store) bind(v any) any {
 	return v
 }
 
-func (t *Table[T]) claim(tx *Tx, r *T) error {
-	if t.spec.Claims == nil {
+func (t *Table[T]) claim(tx *Tx, id string, claims []Claim) error {
+	if len(claims) == 0 {
 		return nil
 	}
-	for _, c := range t.spec.Claims(r) {
-		_, err := tx.exec("INSERT INTO "+t.store.table("claims")+" (space, value, kind, owner) VALUES (?, ?, ?, ?)", c.Space, c.Value, t.kind, t.spec.Key(r))
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", c.Space, c.Value, err)
-		}
+	var rows []string
+	var args []any
+	for _, c := range claims {
+		rows, args = append(rows, "(?, ?, ?, ?)"), append(args, c.Space, c.Value, t.kind, id)
+	}
+	_, err := tx.exec("INSERT INTO "+t.store.table("claims")+" (space, value, kind, owner) VALUES "+strings.Join(rows, ", "), args...)
+	if err != nil {
+		return fmt.Errorf("what %s %q claims: %w", t.singular(), id, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/identity"
@@ -66,24 +67,31 @@ type Options struct {
 
 // NewHandler serves the routes. Anything else is 404, or 405 where the path has other methods.
 func NewHandler(routes []Route, dialect Dialect, options Options) http.Handler {
-	h := &handler{dialect: dialect, options: options, mux: http.NewServeMux()}
+	h := &handler{dialect: dialect, options: options}
 	if h.options.Log == nil {
 		h.options.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, route := range routes {
-		pattern := strings.TrimSuffix(route.Path, "/")
-		if route.Path == "/" {
-			pattern = "/{$}"
-		}
-		h.mux.HandleFunc(route.Method+" "+pattern, func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, &route) })
-	}
+	h.mux = sync.OnceValue(func() *http.ServeMux { return h.route(routes) })
 	return h
 }
 
 type handler struct {
 	dialect Dialect
 	options Options
-	mux     *http.ServeMux
+	// mux is made for the first request: in a test's cloud most services never have one.
+	mux func() *http.ServeMux
+}
+
+func (h *handler) route(routes []Route) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, route := range routes {
+		pattern := strings.TrimSuffix(route.Path, "/")
+		if route.Path == "/" {
+			pattern = "/{$}"
+		}
+		mux.HandleFunc(route.Method+" "+pattern, func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, &route) })
+	}
+	return mux
 }
 
 // ServeHTTP names the request, and keeps a panic from taking other requests with it.
@@ -107,7 +115,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.URL.Path = "/"
 		}
 	}
-	_, pattern := h.mux.Handler(r)
+	_, pattern := h.mux().Handler(r)
 	given.Pattern = pattern // for whoever measures requests from outside
 	if h.options.Before != nil {
 		if err := h.options.Before(w, r); err != nil {
@@ -119,13 +127,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.unknown(w, r)
 		return
 	}
-	h.mux.ServeHTTP(w, r)
+	h.mux().ServeHTTP(w, r)
 }
 
 // unknown says what ServeMux says of a path without a route, 404 or 405, in the dialect's words.
 func (h *handler) unknown(w http.ResponseWriter, r *http.Request) {
 	said := &recorder{header: http.Header{}}
-	h.mux.ServeHTTP(said, r)
+	h.mux().ServeHTTP(said, r)
 	if allow := said.header.Get("Allow"); said.status == http.StatusMethodNotAllowed && allow != "" {
 		w.Header().Set("Allow", allow)
 		h.dialect.Fault(w, r, said.status, errors.New("the method is not allowed for this resource"))

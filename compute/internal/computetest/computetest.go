@@ -218,33 +218,33 @@ func named(id string) compute.SecurityGroup {
 }
 
 // CreatePort makes a port.
-func (n *Networks) CreatePort(_ context.Context, spec compute.PortSpec) (compute.Port, error) {
+func (n *Networks) CreatePort(_ context.Context, spec compute.PortSpec) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.fail("create"); err != nil {
-		return compute.Port{}, err
+		return "", err
 	}
 	for _, p := range n.ports {
 		if p.NetworkID == spec.NetworkID && p.FixedIPs[0].Address == spec.FixedIP {
-			return compute.Port{}, fault.Wrap(compute.ErrConflict, "address %s", spec.FixedIP)
+			return "", fault.Wrap(compute.ErrConflict, "address %s", spec.FixedIP)
 		}
 	}
-	return *n.port(spec), nil
+	return n.port(spec).ID, nil
 }
 
 // BindPort gives or takes a port.
-func (n *Networks) BindPort(_ context.Context, id string, binding compute.Binding) (compute.Port, error) {
+func (n *Networks) BindPort(_ context.Context, id string, binding compute.Binding) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.fail("bind"); err != nil {
-		return compute.Port{}, err
+		return err
 	}
 	p := n.find(id)
 	if p == nil {
-		return compute.Port{}, fault.Wrap(compute.ErrNotFound, "port %s", id)
+		return fault.Wrap(compute.ErrNotFound, "port %s", id)
 	}
 	p.ServerID = binding.ServerID
-	return *p, nil
+	return nil
 }
 
 // SetPortSecurityGroups replaces a port's groups.

@@ -21,6 +21,7 @@ import (
 	"github.com/kintoun/kintoun/internal/wire"
 	"github.com/kintoun/kintoun/lbaas/lbaasv1"
 	"github.com/kintoun/kintoun/network/neutron"
+	"github.com/kintoun/kintoun/objectstore/swift"
 )
 
 func main() {
@@ -89,7 +90,7 @@ func served() []struct {
 		{"lbaasv1", lbaasv1.Routes(nil)},
 		{"load-balancer", nil},
 		{"block-storage", nil},
-		{"object-store", nil},
+		{"object-store", swift.Routes(nil, nil)},
 	}
 }
 

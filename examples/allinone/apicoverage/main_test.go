@@ -31,12 +31,19 @@ func TestBeyondTheReference(t *testing.T) {
 			// EC2 credentials stand in the reference of v2 only; clients call them on v3.
 			"GET /v3/users/{user}/credentials/OS-EC2", "POST /v3/users/{user}/credentials/OS-EC2",
 			"GET /v3/users/{user}/credentials/OS-EC2/{access}", "DELETE /v3/users/{user}/credentials/OS-EC2/{access}",
+			"POST /v3/s3tokens", // what Swift's S3 middleware asks
 		},
 		"compute": {"POST /v2.1/servers/{id}/action os-getRDPConsole"}, // obsolete, and still asked for
 		"network": {
 			// Neutron's own, which clients call.
 			"GET /v2.0/quotas/tenant", "GET /v2.0/quotas/project", "GET /v2.0/quotas/{id}/details",
 			"GET /v2.0/lb/pools/{id}/health_monitors", "GET /v2.0/lb/pools/{id}/health_monitors/{monitor}",
+		},
+		"object-store": {
+			"GET /healthcheck", "GET /crossdomain.xml", "GET /auth/v1.0", // Swift's middleware
+			"PUT /v1/{account}", // an account is made, or an archive unpacked in it
+			// What browsers ask before they ask (CORS).
+			"OPTIONS /v1/{account}", "OPTIONS /v1/{account}/{container}", "OPTIONS /v1/{account}/{container}/{object}",
 		},
 	}, beyond)
 }

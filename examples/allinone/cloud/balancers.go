@@ -79,7 +79,8 @@ type balancerPlugger struct{ agent *network.Agent }
 var _ lbaasdriver.Plugger = balancerPlugger{}
 
 func (b balancerPlugger) Plug(ctx context.Context, portID, namespace, device string) error {
-	return b.agent.Plug(ctx, portID, networkdriver.Endpoint{Namespace: namespace, Device: device})
+	_, err := b.agent.Plug(ctx, portID, networkdriver.Endpoint{Namespace: namespace, Device: device})
+	return err
 }
 
 func (b balancerPlugger) Unplug(ctx context.Context, portID string) error {

@@ -26,6 +26,7 @@ import (
 	"github.com/kintoun/kintoun/lbaas"
 	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
+	"github.com/kintoun/kintoun/objectstore"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -37,6 +38,7 @@ type Cloud struct {
 	Compute  *compute.Service
 	LBaaS    *lbaas.Service
 	Metadata *metadata.Service
+	Objects  *objectstore.Service
 
 	options Options
 	ctx     context.Context //nolint:containedctx // what the hosts that are added later run under
@@ -46,8 +48,8 @@ type Cloud struct {
 
 // Start starts the cloud and returns when its APIs answer. It runs until ctx ends; see [Cloud.Wait].
 func Start(ctx context.Context, o Options) (*Cloud, error) {
-	if o.DB == nil || o.Images == nil {
-		return nil, errors.New("a cloud needs a database and an image store")
+	if o.DB == nil || o.Images == nil || o.Objects == nil {
+		return nil, errors.New("a cloud needs a database, an image store and an object store")
 	}
 	c := &Cloud{options: o.withDefaults()}
 	if c.options.Listeners == nil {
@@ -114,6 +116,8 @@ func (c *Cloud) startIdentity(ctx context.Context) error {
 			{Type: "compute", Name: "nova", Public: o.URL(Compute) + "/v2.1"},
 			{Type: "network", Name: "neutron", Public: o.URL(Network)},
 			{Type: "image", Name: "glance", Public: o.URL(Image)},
+			{Type: "object-store", Name: "swift", Public: o.URL(ObjectStore) + "/v1/AUTH_$(project_id)s"},
+			{Type: "s3", Name: "s3", Public: o.URL(S3)},
 		}})
 }
 
@@ -137,6 +141,10 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	if c.LBaaS, err = lbaas.New(ctx, o.DB, balancerPorts{c.Network}, &lbaas.Options{Now: o.Now}); err != nil {
 		return err
 	}
+	if c.Objects, err = objectstore.New(ctx, o.ObjectsDB, o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
+		return err
+	}
+	c.running.Go(func() error { return c.Objects.Run(c.ctx) })
 	if len(o.MetadataSecret) == 0 {
 		o.MetadataSecret = []byte(rand.Text())
 	}

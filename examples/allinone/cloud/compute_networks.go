@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/kintoun/kintoun/compute"
 	computedriver "github.com/kintoun/kintoun/compute/driver"
@@ -97,10 +98,6 @@ func (n computeNetworks) Port(ctx context.Context, scope compute.Scope, id strin
 	if err != nil {
 		return compute.Port{}, err
 	}
-	return n.one(ctx, p)
-}
-
-func (n computeNetworks) one(ctx context.Context, p *network.Port) (compute.Port, error) {
 	all, err := n.ports(ctx, []network.Port{*p})
 	if err != nil {
 		return compute.Port{}, err
@@ -108,7 +105,7 @@ func (n computeNetworks) one(ctx context.Context, p *network.Port) (compute.Port
 	return all[0], nil
 }
 
-func (n computeNetworks) CreatePort(ctx context.Context, spec compute.PortSpec) (compute.Port, error) {
+func (n computeNetworks) CreatePort(ctx context.Context, spec compute.PortSpec) (string, error) {
 	owner := "compute:" + spec.Binding.Zone
 	want := network.PortSpec{
 		ProjectID: spec.ProjectID, NetworkID: spec.NetworkID, DNSName: &spec.Name,
@@ -122,28 +119,25 @@ func (n computeNetworks) CreatePort(ctx context.Context, spec compute.PortSpec) 
 	}
 	p, err := n.network.CreatePort(ctx, network.System, want)
 	if err != nil {
-		return compute.Port{}, err
+		return "", err
 	}
-	return n.one(ctx, p)
+	return p.ID, nil
 }
 
-func (n computeNetworks) BindPort(ctx context.Context, portID string, binding compute.Binding) (compute.Port, error) {
+func (n computeNetworks) BindPort(ctx context.Context, portID string, binding compute.Binding) error {
 	owner := ""
 	if binding.ServerID != "" {
 		owner = "compute:" + binding.Zone
 		held, err := n.network.Port(ctx, network.System, portID)
 		if err != nil {
-			return compute.Port{}, err
+			return err
 		}
 		if held.DeviceID != "" && held.DeviceID != binding.ServerID {
-			return compute.Port{}, fmt.Errorf("port %s belongs to %s: %w", portID, held.DeviceID, compute.ErrConflict)
+			return fmt.Errorf("port %s belongs to %s: %w", portID, held.DeviceID, compute.ErrConflict)
 		}
 	}
-	p, err := n.network.UpdatePort(ctx, network.System, portID, network.PortSpec{DeviceID: &binding.ServerID, DeviceOwner: &owner, HostID: &binding.Host})
-	if err != nil {
-		return compute.Port{}, err
-	}
-	return n.one(ctx, p)
+	_, err := n.network.UpdatePort(ctx, network.System, portID, network.PortSpec{DeviceID: &binding.ServerID, DeviceOwner: &owner, HostID: &binding.Host})
+	return err
 }
 
 func (n computeNetworks) SetPortSecurityGroups(ctx context.Context, portID string, groupIDs []string) error {
@@ -185,6 +179,8 @@ func (n computeNetworks) ports(ctx context.Context, found []network.Port) ([]com
 	for _, p := range found {
 		ids, networkIDs, groupIDs = append(ids, p.ID), append(networkIDs, p.NetworkID), append(groupIDs, p.SecurityGroups...)
 	}
+	// Many ports share them.
+	networkIDs, groupIDs = distinct(networkIDs), distinct(groupIDs)
 	networks, err := n.network.Networks(ctx, network.System, network.Eq("id", networkIDs...))
 	if err != nil {
 		return nil, err
@@ -223,10 +219,14 @@ func (n computeNetworks) ports(ctx context.Context, found []network.Port) ([]com
 	return all, nil
 }
 
+func distinct(ids []string) []string {
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
 // computePlugger plugs servers' ports on this host.
 type computePlugger struct {
-	network *network.Service
-	agent   *network.Agent
+	agent *network.Agent
 	// owner is the user that opens the tap devices.
 	owner int
 }
@@ -234,19 +234,11 @@ type computePlugger struct {
 var _ compute.Plugger = computePlugger{}
 
 func (p computePlugger) Plug(ctx context.Context, portID string) (computedriver.NIC, error) {
-	port, err := p.network.Port(ctx, network.System, portID)
+	port, err := p.agent.Plug(ctx, portID, networkdriver.Endpoint{Device: networkdriver.TapName(portID), Owner: p.owner})
 	if err != nil {
 		return computedriver.NIC{}, err
 	}
-	device := networkdriver.TapName(portID)
-	if err := p.agent.Plug(ctx, portID, networkdriver.Endpoint{Device: device, Owner: p.owner}); err != nil {
-		return computedriver.NIC{}, err
-	}
-	of, err := p.network.Network(ctx, network.System, port.NetworkID)
-	if err != nil {
-		return computedriver.NIC{}, err
-	}
-	return computedriver.NIC{PortID: portID, MAC: port.MAC, MTU: of.MTU, Device: device}, nil
+	return computedriver.NIC{PortID: portID, MAC: port.MAC, MTU: port.MTU, Device: port.Endpoint.Device}, nil
 }
 
 func (p computePlugger) Unplug(ctx context.Context, portID string) error {

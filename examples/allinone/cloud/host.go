@@ -105,7 +105,7 @@ func (c *Cloud) agents(h Host) (*Agents, error) {
 	if h.Images == nil {
 		h.Images = computeImages{c.Image}
 	}
-	plugger := computePlugger{network: c.Network, agent: a.network, owner: h.TapOwner}
+	plugger := computePlugger{agent: a.network, owner: h.TapOwner}
 	a.compute = compute.NewAgent(c.Compute, h.Name, h.Servers, plugger, h.Images, &compute.AgentOptions{Resources: h.Resources, Log: o.Log})
 	if h.Balancers == nil {
 		return a, nil

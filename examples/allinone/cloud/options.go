@@ -10,6 +10,7 @@ import (
 
 	"github.com/kintoun/kintoun/identity/fernet"
 	imagedriver "github.com/kintoun/kintoun/image/driver"
+	objectdriver "github.com/kintoun/kintoun/objectstore/driver"
 )
 
 // Service names one of the cloud's HTTP services, each on a port of its own.
@@ -21,22 +22,29 @@ const (
 	Compute  Service = "compute"
 	Network  Service = "network"
 	Image    Service = "image"
+	// ObjectStore is Swift's dialect of object storage, S3 Amazon's, over the same objects.
+	ObjectStore Service = "object-store"
+	S3          Service = "s3"
 )
 
 // Services are all of them, in the order that they are listed to users.
-func Services() []Service { return []Service{Identity, Compute, Network, Image} }
+func Services() []Service { return []Service{Identity, Compute, Network, Image, ObjectStore, S3} }
 
-// DefaultPorts are the ports that OpenStack's services have.
+// DefaultPorts are the ports that OpenStack's services have; S3, which is none, has the one that its tools expect.
 func DefaultPorts() map[Service]int {
-	return map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292}
+	return map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292, ObjectStore: 8080, S3: 9000}
 }
 
-// Options say what cloud to start. DB and Images are required.
+// Options say what cloud to start. DB, Images and Objects are required.
 type Options struct {
 	// DB keeps the cloud's state, in tables that begin with each domain's name. The caller closes it after [Cloud.Wait].
 	DB *sql.DB
 	// Images keeps the contents of images.
 	Images imagedriver.Store
+	// Objects keeps the contents of objects. ObjectsDB keeps what they are called, in a database of their own where there are
+	// many of them; DB by default. The caller closes both after [Cloud.Wait].
+	Objects   objectdriver.Store
+	ObjectsDB *sql.DB
 	// Keys seal tokens; by default new ones, whose tokens end with the process.
 	Keys *fernet.Keys
 	// MetadataSecret is what the metadata service shares with its proxies, 16 bytes or more; a random one by default.
@@ -91,6 +99,9 @@ func (o *Options) withDefaults() Options {
 	fill(&filled.TunnelType, "vxlan")
 	fill(&filled.MTU, 1450)
 	fill(&filled.BcryptCost, bcryptCost)
+	if filled.ObjectsDB == nil {
+		filled.ObjectsDB = filled.DB
+	}
 	if filled.Ports == nil {
 		filled.Ports = DefaultPorts()
 	}

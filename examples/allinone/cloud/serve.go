@@ -9,6 +9,8 @@ import (
 	"github.com/kintoun/kintoun/image/glance"
 	"github.com/kintoun/kintoun/lbaas/lbaasv1"
 	"github.com/kintoun/kintoun/network/neutron"
+	"github.com/kintoun/kintoun/objectstore/s3"
+	"github.com/kintoun/kintoun/objectstore/swift"
 )
 
 func (c *Cloud) serveIdentity(ctx context.Context) {
@@ -24,6 +26,9 @@ func (c *Cloud) serve(ctx context.Context) {
 	groups := securityGroups{c.Network}
 	c.listenAndServe(ctx, Compute, nova.Handler(c.Compute, c.Identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Before: o.Before, Log: o.Log}))
 	c.listenAndServe(ctx, Network, c.networkAPI(authURL))
+	objects := &swift.Options{AuthURL: authURL, PublicURL: o.URL(ObjectStore), Before: o.Before, Log: o.Log}
+	c.listenAndServe(ctx, ObjectStore, swift.Handler(c.Objects, c.Identity, objects))
+	c.listenAndServe(ctx, S3, s3.Handler(c.Objects, s3Keys{c.Identity, objects}, &s3.Options{Region: o.Region, Now: o.Now, Before: o.Before, Log: o.Log}))
 }
 
 // networkAPI is Neutron with LBaaS v1 under the same address.

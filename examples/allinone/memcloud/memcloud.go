@@ -29,6 +29,7 @@ import (
 	"github.com/kintoun/kintoun/inject/injecthttp"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network/memnet"
+	"github.com/kintoun/kintoun/objectstore/memobjects"
 )
 
 // Options are optional.
@@ -158,7 +159,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
 	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
-		DB: c.db, Images: images, Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
+		DB: c.db, Images: images, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err
@@ -166,7 +167,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 
 // wrap has requests that change something wait until the cloud has done it.
 func (c *Cloud) wrap(service cloud.Service, handler http.Handler) http.Handler {
-	if c.options.BuildTime == 0 && service != cloud.Identity && service != cloud.Image {
+	if c.options.BuildTime == 0 && (service == cloud.Compute || service == cloud.Network) {
 		handler = c.settling(handler)
 	}
 	if c.options.Wrap != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/memnet"
+	"github.com/kintoun/kintoun/objectstore/memobjects"
 )
 
 // template is the database of a cloud that was just made: copying it is ten times faster than making the tables and
@@ -52,7 +53,7 @@ func newTemplate(ctx context.Context, password string, host bool) (*template, er
 
 func (t *template) make(ctx context.Context) (err error) {
 	c, err := cloud.Start(ctx, cloud.Options{
-		DB: t.db, Images: memstore.New(nil), Ports: map[cloud.Service]int{}, AdminPassword: t.admin, AdminPasswordRandom: true, MetadataSecret: t.secret,
+		DB: t.db, Images: memstore.New(nil), Objects: memobjects.New(nil), Ports: map[cloud.Service]int{}, AdminPassword: t.admin, AdminPasswordRandom: true, MetadataSecret: t.secret,
 	})
 	if err != nil {
 		return err

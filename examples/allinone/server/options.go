@@ -23,6 +23,8 @@ type Options struct {
 	Listeners cloud.Listeners
 	// Region is the name of the cloud's only region.
 	Region string
+	// ObjectsKey is a file with the key that the contents of objects are encrypted with, 64 hexadecimal digits; empty for none.
+	ObjectsKey string
 }
 
 // Settings are what can be set of the options, with their defaults. Set them by [settings.Source.Load].
@@ -37,6 +39,8 @@ func (o *Options) HostSettings() settings.Table {
 		{Name: "data", Kind: "directory", Help: "everything that outlives the process", Value: settings.Text(&o.DataDir, "/var/lib/kintoun")},
 		{Name: "run", Kind: "directory", Help: "sockets; a short path", Value: settings.Text(&o.RunDir, "/run/kintoun")},
 		{Name: "region", Kind: "name", Help: "the cloud's region", Value: settings.Text(&o.Region, "RegionOne")},
+		{Name: "objects-key", Kind: "file", Value: settings.Text(&o.ObjectsKey, ""), Default: "none, they are not encrypted",
+			Help: "has the key that objects are encrypted with, 64 hexadecimal digits; from the first start on, and for ever"},
 		{Name: "fabric", Kind: "kind", Value: settings.Choice(&o.Fabric, "auto", "auto", "openvswitch", "bridge"),
 			Help: "virtual network: openvswitch has GRE between hosts, bridge VXLAN; auto takes openvswitch where the kernel has its datapath"},
 		{Name: "accelerator", Kind: "kind", Value: settings.Choice(&o.Accelerator, "auto", "auto", "kvm", "tcg"),

@@ -14,7 +14,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -25,13 +27,14 @@ import (
 	"github.com/kintoun/kintoun/identity/fernet"
 	"github.com/kintoun/kintoun/image/filestore"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
+	"github.com/kintoun/kintoun/objectstore/fileobjects"
 	"golang.org/x/sync/errgroup"
 )
 
 // Server is a running server.
 type Server struct {
 	*cloud.Cloud
-	db       *sql.DB
+	kept     []io.Closer // what the data directory keeps, in the order of opening
 	machine  *machine.Machine
 	observer *observe.Observer
 	running  *errgroup.Group
@@ -55,10 +58,7 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 		return err
 	}
 	// The APIs need nothing of the host: what is wanted of it is recorded until it is ready.
-	options, err := o.cloud(ctx)
-	if options != nil {
-		s.db = options.DB
-	}
+	options, err := s.keep(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,8 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	return err
 }
 
-// cloud opens what the cloud keeps in the data directory.
-func (o *Options) cloud(ctx context.Context) (*cloud.Options, error) {
+// keep opens what the cloud keeps in the data directory.
+func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 	if err := o.open(); err != nil {
 		return nil, err
 	}
@@ -105,10 +105,34 @@ func (o *Options) cloud(ctx context.Context) (*cloud.Options, error) {
 	if c.Images, err = filestore.New(o.Path("images"), nil); err != nil {
 		return c, err
 	}
-	if c.DB, err = sqlitedb.Open(ctx, o.Path("kintoun.db")); err != nil {
-		return c, fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin with an empty cloud)", err)
+	if c.DB, err = s.openDatabase(ctx, o.Path("kintoun.db")); err != nil {
+		return c, err
 	}
-	return c, nil
+	// Objects are written far more often than anything else, and wait for nobody else's writes.
+	if c.ObjectsDB, err = s.openDatabase(ctx, o.Path("objects.db")); err != nil {
+		return c, err
+	}
+	contents, err := s.openDatabase(ctx, o.Path("contents.db"))
+	if err != nil {
+		return c, err
+	}
+	objects, err := fileobjects.New(ctx, o.Path("objects"), contents, nil)
+	if err != nil {
+		return c, err
+	}
+	s.kept = append(s.kept, objects)
+	c.Objects, err = o.seal(objects)
+	return c, err
+}
+
+// openDatabase opens a database that is closed with the server.
+func (s *Server) openDatabase(ctx context.Context, path string) (*sql.DB, error) {
+	db, err := sqlitedb.Open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("%w (if the file is damaged, put back a copy of it, or move it away to begin anew)", err)
+	}
+	s.kept = append(s.kept, db)
+	return db, nil
 }
 
 func exists(path string) bool {
@@ -137,8 +161,8 @@ func (s *Server) close() error {
 	if s.observer != nil {
 		failures = append(failures, s.observer.Close())
 	}
-	if s.db != nil {
-		failures = append(failures, s.db.Close())
+	for _, one := range slices.Backward(s.kept) {
+		failures = append(failures, one.Close())
 	}
 	return errors.Join(failures...)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/kintoun/kintoun/identity"
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
+	"github.com/kintoun/kintoun/objectstore/memobjects"
 	"github.com/stretchr/testify/require"
 )
 
@@ -43,7 +44,7 @@ func TestACloudIsWatchedAndMeasured(t *testing.T) {
 	of, err := telemetry.New(t.Context(), &telemetry.Options{Metrics: true})
 	require.NoError(t, err)
 	c, err := cloud.Start(context.Background(), cloud.Options{
-		DB: db, Images: memstore.New(nil), BcryptCost: 4, AdminPassword: "secret",
+		DB: db, Images: memstore.New(nil), Objects: memobjects.New(nil), BcryptCost: 4, AdminPassword: "secret",
 		Ports: map[cloud.Service]int{cloud.Identity: 0, cloud.Compute: 0, cloud.Network: 0, cloud.Image: 0},
 		Wrap:  func(s cloud.Service, h http.Handler) http.Handler { return of.Handler(string(s), h) },
 	})

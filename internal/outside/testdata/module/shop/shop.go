@@ -85,7 +85,7 @@ func (s *Shop) Order(ctx context.Context, customer string) (pool string, err err
 		if err != nil {
 			return "", err
 		}
-		if err := s.net.Plug(ctx, port.ID, driver.Endpoint{Device: driver.TapName(port.ID)}); err != nil {
+		if _, err := s.net.Plug(ctx, port.ID, driver.Endpoint{Device: driver.TapName(port.ID)}); err != nil {
 			return "", err
 		}
 		_, err = s.LBaaS.CreateMember(ctx, scope, lbaas.MemberSpec{

@@ -1,0 +1,250 @@
+package clients_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/stretchr/testify/require"
+)
+
+// rivals is where scripts/rivals puts the programs that object storage is measured beside.
+var rivals = flag.String("rivals", "../../../build/rivals", "directory with nginx and versitygw")
+
+// target is a server of objects.
+type target struct {
+	name string
+	pid  int
+	put  func(key string, size int64) error
+	get  func(key string, size int64) error
+}
+
+const mib = 1 << 20
+
+// zeros is a body of zeros that costs its reader little.
+func zeros(size int64) io.Reader { return io.LimitReader(zero{}, size) }
+
+type zero struct{}
+
+func (zero) Read(p []byte) (int, error) { return len(p), nil }
+
+// startTarget starts a program that listens on loopback, and waits until it answers.
+func startTarget(b *testing.B, address string, cmd *exec.Cmd) int {
+	b.Helper()
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // nginx ends its workers then
+		_ = cmd.Wait()
+	})
+	require.Eventually(b, func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond, "%s does not listen: %s", cmd.Path, &complaints)
+	return cmd.Process.Pid
+}
+
+// freeAddress is one of loopback that nobody listens on.
+func freeAddress(b *testing.B) string {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	defer func() { require.NoError(b, l.Close()) }()
+	return l.Addr().String()
+}
+
+// plain talks HTTP to a directory of objects.
+func plain(name, url string, pid int) *target {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, WriteBufferSize: 128 << 10, ReadBufferSize: 128 << 10}}
+	do := func(method, key string, size int64) error {
+		var body io.Reader
+		if method == http.MethodPut {
+			body = zeros(size)
+		}
+		r, err := http.NewRequest(method, url+"/"+key, body)
+		if err != nil {
+			return err
+		}
+		if method == http.MethodPut {
+			r.ContentLength = size
+		}
+		r.Header.Set("X-Auth-Token", "t")
+		answer, err := client.Do(r)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = answer.Body.Close() }()
+		n, err := io.Copy(io.Discard, answer.Body)
+		if err == nil && (answer.StatusCode > 299 || method == http.MethodGet && n != size) {
+			err = fmt.Errorf("%s %s: %s, %d bytes", method, key, answer.Status, n)
+		}
+		return err
+	}
+	return &target{
+		name: name, pid: pid,
+		put: func(key string, size int64) error { return do(http.MethodPut, key, size) },
+		get: func(key string, size int64) error { return do(http.MethodGet, key, size) },
+	}
+}
+
+// signed talks S3.
+func signed(b *testing.B, name, address string, pid int) *target {
+	b.Helper()
+	client, err := minio.New(address, &minio.Options{
+		Creds: credentials.NewStaticV4(benchAccess, benchSecret, ""), Region: "us-east-1", MaxRetries: 1, BucketLookup: minio.BucketLookupPath,
+	})
+	require.NoError(b, err)
+	ctx := context.Background()
+	require.NoError(b, client.MakeBucket(ctx, "bench", minio.MakeBucketOptions{}))
+	return &target{
+		name: name, pid: pid,
+		put: func(key string, size int64) error {
+			_, err := client.PutObject(ctx, "bench", key, zeros(size), size, minio.PutObjectOptions{DisableMultipart: true})
+			return err
+		},
+		get: func(key string, size int64) error {
+			o, err := client.GetObject(ctx, "bench", key, minio.GetObjectOptions{})
+			if err != nil {
+				return err
+			}
+			defer func() { _ = o.Close() }()
+			if n, err := io.Copy(io.Discard, o); err != nil || n != size {
+				return fmt.Errorf("%d of %d bytes: %w", n, size, err)
+			}
+			return nil
+		},
+	}
+}
+
+// kintoun is this house's server, by both dialects.
+func kintoun(b *testing.B) []*target {
+	b.Helper()
+	v := startVictim(b, b.TempDir())
+	t := plain("kintoun-swift", v.swift, v.pid)
+	r, err := http.NewRequest(http.MethodPut, v.swift, nil)
+	require.NoError(b, err)
+	r.Header.Set("X-Auth-Token", "t")
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(b, err)
+	require.NoError(b, answer.Body.Close())
+	return []*target{t, signed(b, "kintoun-s3", strings.TrimPrefix(v.s3, "http://"), v.pid)}
+}
+
+func nginx(b *testing.B) *target {
+	b.Helper()
+	program := filepath.Join(*rivals, "nginx")
+	if _, err := os.Stat(program); err != nil {
+		b.Skipf("%v: run scripts/rivals", err)
+	}
+	dir, address := b.TempDir(), freeAddress(b)
+	require.NoError(b, os.Chmod(filepath.Dir(dir), 0o755)) //nolint:gosec // its workers have no rights
+	config := fmt.Sprintf(`daemon off; pid %[1]s/pid; user root; worker_processes 2; error_log %[1]s/error.log;
+events { worker_connections 512; }
+http {
+  access_log off; sendfile on; tcp_nopush on; client_max_body_size 0; client_body_temp_path %[1]s/tmp; keepalive_requests 1000000;
+  proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  server { listen %[2]s; root %[1]s/root; location / { dav_methods PUT DELETE; create_full_put_path on; } }
+}`, dir, address)
+	require.NoError(b, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600))
+	require.NoError(b, os.Mkdir(filepath.Join(dir, "root"), 0o755))
+	path, err := filepath.Abs(program)
+	require.NoError(b, err)
+	pid := startTarget(b, address, exec.Command(path, "-p", dir, "-e", dir+"/error.log", "-c", dir+"/nginx.conf")) //nolint:gosec // a program of ours
+	return plain("nginx", "http://"+address, pid)
+}
+
+func versitygw(b *testing.B) *target {
+	b.Helper()
+	program := filepath.Join(*rivals, "versitygw")
+	if _, err := os.Stat(program); err != nil {
+		b.Skipf("%v: run scripts/rivals", err)
+	}
+	path, err := filepath.Abs(program)
+	require.NoError(b, err)
+	address := freeAddress(b)
+	cmd := exec.Command(path, "--port", address, "--quiet", "posix", b.TempDir()) //nolint:gosec // a program of ours
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+benchAccess, "ROOT_SECRET_KEY="+benchSecret)
+	return signed(b, "versitygw", address, startTarget(b, address, cmd))
+}
+
+// atOnce runs an operation in so many goroutines.
+func atOnce(b *testing.B, connections int, size int64, op func(n int64) error) {
+	b.SetBytes(size)
+	b.SetParallelism((connections + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	if connections == 1 {
+		for n := int64(0); b.Loop(); n++ {
+			require.NoError(b, op(n))
+		}
+		return
+	}
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := op(next.Add(1)); err != nil {
+				failed.Store(&err)
+			}
+		}
+	})
+	if err := failed.Load(); err != nil {
+		require.NoError(b, *err)
+	}
+}
+
+// distinct is how many objects of a size are written before one is written again: large ones fill the disk.
+func distinct(size int64) int64 { return max(4, 256*mib/size) }
+
+// BenchmarkObjects puts and gets objects, by this house's dialects and by servers that others use, in turns.
+func BenchmarkObjects(b *testing.B) {
+	targets := append(kintoun(b), nginx(b), versitygw(b))
+	for _, size := range []int64{1 << 10, 64 << 10, 64 * mib, 1024 * mib} {
+		for _, connections := range []int{1, 16} {
+			for _, t := range targets {
+				// 16 GiB at once are more than a disk's cache can hide.
+				if size < 1024*mib || connections == 1 {
+					b.Run(fmt.Sprintf("put/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {
+						atOnce(b, connections, size, func(n int64) error { return t.put(fmt.Sprintf("o%d-%d", size, n%distinct(size)), size) })
+						t.tell(b)
+					})
+				}
+			}
+			for _, t := range targets {
+				b.Run(fmt.Sprintf("get/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {
+					require.NoError(b, t.put(fmt.Sprintf("g%d", size), size))
+					atOnce(b, connections, size, func(int64) error { return t.get(fmt.Sprintf("g%d", size), size) })
+					t.tell(b)
+				})
+			}
+		}
+	}
+}
+
+// tell adds the server's resident memory to a line.
+func (t *target) tell(b *testing.B) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.pid))
+	require.NoError(b, err)
+	var kib float64
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, err = fmt.Sscan(rest, &kib)
+	require.NoError(b, err)
+	b.ReportMetric(kib/1024, "MiB-peak")
+}
