@@ -26,6 +26,7 @@ import (
 	"html"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 	if a.options.UploadIdle <= 0 {
 		a.options.UploadIdle = time.Minute
 	}
-	return append(append(schemaRoutes(), a.emptyRoutes()...), []wire.Route{
+	return slices.Concat(schemaRoutes(), a.metadefRoutes(), a.importRoutes(), a.cacheRoutes(), []wire.Route{
 		{Method: "GET", Path: "/", Serve: a.versions(http.StatusMultipleChoices), Public: true},
 		{Method: "GET", Path: "/versions", Serve: a.versions(http.StatusOK), Public: true},
 
@@ -105,7 +106,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 		{Method: "GET", Path: "/v2/info/stores", Serve: a.storesInfo},
 		{Method: "GET", Path: "/v2/info/stores/detail", Serve: a.storesDetail},
 		{Method: "DELETE", Path: "/v2/stores/{store}/{id}", Serve: a.deleteFromStore},
-	}...)
+	})
 }
 
 func scope(r *http.Request) image.Scope {
