@@ -160,10 +160,10 @@ func (s *Service) importable(tx *record.Tx, img *Image, spec ImportSpec, targets
 }
 
 // endImport notes that an import has ended without the stores that failed. What fails altogether is queued again.
-func (img *Image) endImport(failed []string) {
-	img.Import.Stores, img.Import.Failed, img.Import.Host, img.Import.Refs = nil, failed, "", nil
-	if img.Data == nil {
-		img.Status, img.Staged = Queued, nil
+func (i *Image) endImport(failed []string) {
+	i.Import.Stores, i.Import.Failed, i.Import.Host, i.Import.Refs = nil, failed, "", nil
+	if i.Data == nil {
+		i.Status, i.Staged = Queued, nil
 	}
 }
 
