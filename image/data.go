@@ -59,7 +59,7 @@ func (s *Service) take(ctx context.Context, scope Scope, id, store string, durin
 
 // receive puts what r yields in its place, if it is a content for the image and no more than left bytes.
 func (s *Service) receive(ctx context.Context, img *Image, to place, r io.Reader, size, left int64) (Data, error) {
-	source := &source{r: r, left: left, want: size, tooLarge: s.tooLarge(left)}
+	source := &source{r: r, left: left, want: size, tooLarge: s.tooLarge(left), most: s.options.MaxVirtualSize}
 	if inspected(img) {
 		source.inspector = format.NewInspector(img.DiskFormat, s.options.AllowUnknownContent)
 	}
@@ -202,6 +202,8 @@ type source struct {
 	inspector *format.Inspector
 	info      format.Info
 	left      int64
+	// most bounds the disk that the content says to be.
+	most      int64
 	got, want int64
 	tooLarge  error
 	// err is what the upload failed with, if it was not the store that did.
@@ -238,6 +240,9 @@ func (s *source) read(p []byte) (int, error) {
 		info, err := s.inspector.Close()
 		if err != nil {
 			return 0, err
+		}
+		if info.VirtualSize > s.most {
+			return 0, fmt.Errorf("%w: a disk of %d bytes is larger than the %d that are allowed", format.ErrUnsafe, info.VirtualSize, s.most)
 		}
 		s.info = info
 	}

@@ -32,6 +32,9 @@ type Options struct {
 	InUse func(ctx context.Context, id string) (bool, error)
 	// MaxSize bounds an image's content in bytes; 1 TiB by default.
 	MaxSize int64
+	// MaxVirtualSize bounds the disk that a server sees, in bytes, which a small content can claim to be large; 64 TiB by
+	// default.
+	MaxVirtualSize int64
 	// MaxProperties, MaxTags and MaxMembers bound what one image has; 128 by default.
 	MaxProperties, MaxTags, MaxMembers int
 	// AllowUnknownContent takes a content that bears no known format for whatever the image's disk format says, as
@@ -50,6 +53,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if full.MaxSize <= 0 {
 		full.MaxSize = 1 << 40
+	}
+	if full.MaxVirtualSize <= 0 {
+		full.MaxVirtualSize = 64 << 40
 	}
 	for _, limit := range []*int{&full.MaxProperties, &full.MaxTags, &full.MaxMembers} {
 		if *limit <= 0 {
