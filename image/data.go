@@ -60,8 +60,11 @@ func (s *Service) take(ctx context.Context, scope Scope, id, store string, durin
 // receive puts what r yields in its place, if it is a content for the image and no more than left bytes.
 func (s *Service) receive(ctx context.Context, img *Image, to place, r io.Reader, size, left int64) (Data, error) {
 	source := &source{r: r, left: left, want: size, tooLarge: s.tooLarge(left), most: s.options.MaxVirtualSize}
-	if inspected(img) {
+	switch {
+	case inspected(img):
 		source.inspector = format.NewInspector(img.DiskFormat, s.options.AllowUnknownContent)
+	case img.ContainerFormat == format.OVA:
+		source.inspector = format.NewOVAInspector()
 	}
 	content, err := s.stores[to.store].Put(ctx, to.ref, source)
 	if err != nil {
@@ -196,10 +199,16 @@ func (s *Service) uploading(tx *record.Tx, id, ref string) (*Image, error) {
 	return img, nil
 }
 
+// inspector judges what is written to it.
+type inspector interface {
+	io.Writer
+	Close() (format.Info, error)
+}
+
 // source hands an upload to the store: bounded, complete and inspected.
 type source struct {
 	r         io.Reader
-	inspector *format.Inspector
+	inspector inspector
 	info      format.Info
 	left      int64
 	// most bounds the disk that the content says to be.

@@ -13,6 +13,8 @@
 // is declared raw must not begin like one of these formats either: a tool that guesses would be fooled. Sources: QEMU's
 // docs/interop (qcow2, VHDX, VMDK notes), Microsoft's VHD specification.
 //
+// An [OVAInspector] does the same for an OVA and the disks in it.
+//
 // It needs nothing from the host, and only the standard library. It does not read what is inside the disk (file
 // systems, programs), and does not convert.
 //
@@ -36,6 +38,8 @@ const (
 	VDI   = "vdi"
 	ISO   = "iso"
 	Ploop = "ploop"
+	// OVA is a container format: see [OVAInspector].
+	OVA = "ova"
 	// QED is a format that no one may upload. It is only ever recognized.
 	QED = "qed"
 )

@@ -7,9 +7,9 @@
 // Uploads and downloads stream in constant memory. [Routes] are the operations as data; the API reference is
 // https://docs.openstack.org/api-ref/image/v2/.
 //
-// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It does
-// not serve tasks, metadata definitions, imports or caches; docs/api-coverage.md lists every operation. It serves plain
-// HTTP: TLS is its server's business.
+// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It shows
+// no locations of contents and takes none; docs/api-coverage.md lists every operation. Imports happen while
+// [image.Service.Run] runs. It serves plain HTTP: TLS is its server's business.
 //
 // Faults are what Glance's are: HTML, or JSON for clients that ask for nothing else, with Glance's statuses. An upload
 // that stalls for [Options.UploadIdle] is ended. Errors of the server's own are 500 without the reason, which goes to
