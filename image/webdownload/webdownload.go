@@ -2,9 +2,9 @@
 // image.Downloader.
 //
 //	web, err := webdownload.New(&webdownload.Options{Hosts: []string{"cloud-images.example"}})
-//	content, size, err := web.Open(ctx, "https://cloud-images.example/disk.qcow2")
+//	fmt.Println(web.Check("http://169.254.169.254/latest/user-data"))
 //
-// An address is refused unless its scheme, host and port are on the lists. What the host's name leads to is looked at
+// [Downloader.Open] downloads. An address is refused unless its scheme, host and port are on the lists. What the host's name leads to is looked at
 // when the connection is made, so that a name cannot lead to one address for the check and to another for the
 // connection: private, loopback, link-local, multicast and other special addresses are refused, those of
 // [Options].Networks excepted. Each redirect is held against the same rules. No proxy of the environment is used, and no
