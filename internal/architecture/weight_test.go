@@ -127,7 +127,7 @@ var heavy = map[string]map[string]string{
 		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "objectstore": "state",
 		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain",
 		"objectstore/fileobjects": "its index",
-		"objectstore/swift": "its domain", "objectstore/s3": "its domain",
+		"objectstore/swift":       "its domain", "objectstore/s3": "its domain",
 	},
 	"net/http": {
 		"identity/keystone": "its API", "image/glance": "its API", "image/webdownload": "its protocol", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
