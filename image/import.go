@@ -184,7 +184,7 @@ func (s *Service) work(ctx context.Context, t *Task) {
 	if ctx.Err() != nil {
 		return // the next start ends it
 	}
-	ctx, cancel := context.WithTimeout(ctx, finishing)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)
 	defer cancel()
 	if err := s.finishTask(ctx, t, made, failed, err); err != nil {
 		s.options.Log.Error("the end of an import cannot be recorded", "task", t.ID, "image", t.ImageID, "error", err)
