@@ -23,31 +23,60 @@ const finishing = 30 * time.Second
 // content is refused ([ErrFormat]) or too large ([ErrTooLarge]), the image is queued again and nothing of the content is
 // left. An image that has a content, or is being uploaded, is [ErrConflict]. A size that is known is given; -1 is unknown.
 func (s *Service) Upload(ctx context.Context, scope Scope, id string, r io.Reader, size int64) (*Image, error) {
-	if size > s.options.MaxSize {
-		return nil, s.tooLarge()
-	}
-	img, err := s.beginUpload(ctx, scope, id)
+	return s.UploadTo(ctx, scope, id, "", r, size)
+}
+
+// UploadTo is [Service.Upload] to the named store; empty is the default.
+func (s *Service) UploadTo(ctx context.Context, scope Scope, id, store string, r io.Reader, size int64) (*Image, error) {
+	return s.take(ctx, scope, id, store, Saving, r, size)
+}
+
+// Stage keeps what r yields until [Service.Import] makes it the image's content. It is checked as an upload is, and
+// what fails leaves the image queued.
+func (s *Service) Stage(ctx context.Context, scope Scope, id string, r io.Reader, size int64) (*Image, error) {
+	return s.take(ctx, scope, id, "", Uploading, r, size)
+}
+
+// take receives a content from a client, for an image that is in the given state meanwhile.
+func (s *Service) take(ctx context.Context, scope Scope, id, store string, during Status, r io.Reader, size int64) (*Image, error) {
+	store, err := s.storeName(store)
 	if err != nil {
 		return nil, err
 	}
-	source := &source{r: r, left: s.options.MaxSize, want: size, tooLarge: s.tooLarge()}
-	if inspected(img) {
-		source.inspector = format.NewInspector(img.DiskFormat, s.options.AllowUnknownContent)
+	img, left, err := s.beginUpload(ctx, scope, id, during, size)
+	if err != nil {
+		return nil, err
 	}
-	content, err := s.contents.Put(ctx, img.Upload.Ref, source)
+	data, err := s.receive(ctx, img, place{store, img.Upload.Ref}, r, size, left)
 	// The rest is done even where the client has gone, which ends ctx.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)
 	defer cancel()
 	if err != nil {
+		return nil, errors.Join(err, s.abandonUpload(ctx, id, img.Upload.Ref))
+	}
+	return s.finishUpload(ctx, id, img.Upload.Ref, data)
+}
+
+// receive puts what r yields in its place, if it is a content for the image and no more than left bytes.
+func (s *Service) receive(ctx context.Context, img *Image, to place, r io.Reader, size, left int64) (Data, error) {
+	source := &source{r: r, left: left, want: size, tooLarge: s.tooLarge(left), most: s.options.MaxVirtualSize}
+	switch {
+	case inspected(img):
+		source.inspector = format.NewInspector(img.DiskFormat, s.options.AllowUnknownContent)
+	case img.ContainerFormat == format.OVA:
+		source.inspector = format.NewOVAInspector()
+	}
+	content, err := s.stores[to.store].Put(ctx, to.ref, source)
+	if err != nil {
 		if source.err != nil {
 			err = source.err // as it was, without the store's words around it
 		}
-		return nil, errors.Join(uploadError(id, err), s.abandonUpload(ctx, id, img.Upload.Ref))
+		return Data{}, uploadError(img.ID, err)
 	}
-	return s.finishUpload(ctx, id, img.Upload.Ref, Data{
-		Ref: img.Upload.Ref, Store: s.contents.Kind(), Size: content.Size, VirtualSize: source.info.VirtualSize,
+	return Data{
+		Ref: to.ref, Store: to.store, Size: content.Size, VirtualSize: source.info.VirtualSize,
 		Checksum: content.MD5, HashAlgorithm: "sha512", HashValue: content.SHA512,
-	})
+	}, nil
 }
 
 // inspected says whether the content must be of the image's disk format as it is, outside any container.
@@ -59,21 +88,47 @@ func inspected(img *Image) bool {
 	return false
 }
 
-func (s *Service) tooLarge() error {
+// tooLarge is the error of a content of more than left bytes: those that any image may have, or that its project has left.
+func (s *Service) tooLarge(left int64) error {
+	if left < s.options.MaxSize {
+		return fmt.Errorf("%w: the project may keep %d bytes more", ErrQuota, max(left, 0))
+	}
 	return fault.Wrap(ErrTooLarge, "the image is larger than the %d bytes that are allowed", s.options.MaxSize)
 }
 
-func (s *Service) beginUpload(ctx context.Context, scope Scope, id string) (*Image, error) {
-	return s.modify(ctx, scope, id, func(img *Image) error {
+// beginUpload returns the image, and how many bytes its content may have.
+func (s *Service) beginUpload(ctx context.Context, scope Scope, id string, during Status, size int64) (img *Image, left int64, err error) {
+	err = s.records.Update(ctx, func(tx *record.Tx) error {
+		if img, err = s.changeable(tx, scope, id); err != nil {
+			return err
+		}
 		if img.Status != Queued {
 			return fault.Wrap(ErrConflict, "image %s is %s: data can be uploaded only to an image that is queued", id, img.Status)
 		}
-		if img.DiskFormat == "" || img.ContainerFormat == "" {
-			return fault.Wrap(ErrInvalid, "properties disk_format and container_format must be set before data is saved")
+		if err := complete(img); err != nil {
+			return err
 		}
-		img.Status, img.Upload = Saving, &Upload{Ref: uuid.NewString(), Host: s.options.Host}
-		return nil
+		if left, err = s.room(tx, img.ProjectID, during == Uploading); err != nil {
+			return err
+		}
+		if size > left {
+			return s.tooLarge(left)
+		}
+		img.Status, img.Upload, img.UpdatedAt = during, &Upload{Ref: uuid.NewString(), Host: s.options.Host}, s.now()
+		return s.images.Update(tx, img)
 	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return img, left, nil
+}
+
+// complete says whether all is known that a content is checked against.
+func complete(img *Image) error {
+	if img.DiskFormat == "" || img.ContainerFormat == "" {
+		return fault.Wrap(ErrInvalid, "properties disk_format and container_format must be set before data is saved")
+	}
+	return nil
 }
 
 // uploadError says what made an upload fail, in this package's kinds.
@@ -103,17 +158,32 @@ func (s *Service) abandonUpload(ctx context.Context, id, ref string) error {
 }
 
 func (s *Service) finishUpload(ctx context.Context, id, ref string, data Data) (img *Image, err error) {
+	var surplus []place
 	err = s.records.Update(ctx, func(tx *record.Tx) error {
+		surplus = nil
 		if img, err = s.uploading(tx, id, ref); err != nil {
 			return err
 		}
-		img.Status, img.Upload, img.Data, img.UpdatedAt = Active, nil, &data, s.now()
+		img.Upload, img.UpdatedAt = nil, s.now()
+		if img.Status == Uploading {
+			img.Staged = &data
+			return s.images.Update(tx, img)
+		}
+		if err := s.fits(tx, img.ProjectID, data.Size); err != nil {
+			return err
+		}
+		kept := data
+		if surplus, err = s.share(tx, &kept); err != nil {
+			return err
+		}
+		img.Status, img.Data = Active, &kept
 		return s.images.Update(tx, img)
 	})
 	if err != nil {
-		s.discard(ctx, ref)
+		s.discard(ctx, []place{{data.Store, ref}})
 		return nil, errors.Join(err, s.abandonUpload(ctx, id, ref))
 	}
+	s.discard(ctx, surplus)
 	return img, nil
 }
 
@@ -129,12 +199,20 @@ func (s *Service) uploading(tx *record.Tx, id, ref string) (*Image, error) {
 	return img, nil
 }
 
+// inspector judges what is written to it.
+type inspector interface {
+	io.Writer
+	Close() (format.Info, error)
+}
+
 // source hands an upload to the store: bounded, complete and inspected.
 type source struct {
 	r         io.Reader
-	inspector *format.Inspector
+	inspector inspector
 	info      format.Info
 	left      int64
+	// most bounds the disk that the content says to be.
+	most      int64
 	got, want int64
 	tooLarge  error
 	// err is what the upload failed with, if it was not the store that did.
@@ -172,6 +250,9 @@ func (s *source) read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		if info.VirtualSize > s.most {
+			return 0, fmt.Errorf("%w: a disk of %d bytes is larger than the %d that are allowed", format.ErrUnsafe, info.VirtualSize, s.most)
+		}
 		s.info = info
 	}
 	return n, io.EOF
@@ -184,11 +265,19 @@ func (s *Service) Open(ctx context.Context, scope Scope, id string) (*Image, dri
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := s.contents.Open(ctx, img.Data.Ref)
-	if errors.Is(err, fs.ErrNotExist) {
+	var problems []error
+	for _, at := range s.places(img.Data) {
+		f, err := s.stores[at.store].Open(ctx, at.ref)
+		if err == nil {
+			return img, f, nil
+		}
+		problems = append(problems, err)
+	}
+	err = errors.Join(problems...)
+	if len(problems) == 0 || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, s.lost(ctx, scope, id, err)
 	}
-	return img, f, err
+	return nil, nil, err
 }
 
 // LocalPath names the file of this host that holds the content of an image, for reading only, as a server's root disk is
@@ -199,18 +288,21 @@ func (s *Service) LocalPath(ctx context.Context, scope Scope, id string) (string
 	if err != nil {
 		return "", err
 	}
-	files, ok := s.contents.(driver.LocalFiles)
-	if !ok {
-		return "", fault.Wrap(ErrUnsupported, "image %s: the %s store has no local files", id, s.contents.Kind())
-	}
 	if !inspected(img) {
 		return "", fault.Wrap(ErrUnsupported, "image %s is in a container of format %s, which cannot be booted", id, img.ContainerFormat)
 	}
-	name, err := files.Path(ctx, img.Data.Ref)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", s.lost(ctx, scope, id, err)
+	for _, at := range s.places(img.Data) {
+		files, ok := s.stores[at.store].(driver.LocalFiles)
+		if !ok {
+			continue
+		}
+		name, err := files.Path(ctx, at.ref)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", s.lost(ctx, scope, id, err)
+		}
+		return name, err
 	}
-	return name, err
+	return "", fault.Wrap(ErrUnsupported, "image %s: the %s store has no local files", id, img.Data.Store)
 }
 
 func (s *Service) readable(ctx context.Context, scope Scope, id string) (*Image, error) {
@@ -230,6 +322,9 @@ func (s *Service) readable(ctx context.Context, scope Scope, id string) (*Image,
 func (s *Service) lost(ctx context.Context, scope Scope, id string, err error) error {
 	if _, gone := s.Get(ctx, scope, id); gone != nil {
 		return gone
+	}
+	if err == nil {
+		return fault.Wrap(fault.ErrUnavailable, "image %s is in a store that is not there any more", id)
 	}
 	return fmt.Errorf("the content of image %s is missing in the store: %w", id, err)
 }

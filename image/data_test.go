@@ -56,7 +56,7 @@ func TestUploadsThatFailLeaveNothing(t *testing.T) {
 		require.Empty(t, w.refs(), c.name)
 	}
 	w.uploaded(alice, raw(""), strings.Repeat("x", 1000))
-	w.uploaded(alice, image.Spec{DiskFormat: "qcow2", ContainerFormat: "ova"}, "a container is not looked into")
+	w.uploaded(alice, image.Spec{DiskFormat: "qcow2", ContainerFormat: "docker"}, "a container is not looked into")
 }
 
 func TestUnknownContentWhereAllowed(t *testing.T) {
@@ -202,7 +202,7 @@ func TestLocalPath(t *testing.T) {
 	require.NoError(t, s.Delete(t.Context(), alice, img.ID))
 	require.NoFileExists(t, name)
 
-	boxed, err := s.Create(t.Context(), alice, image.Spec{DiskFormat: "vmdk", ContainerFormat: "ova"}, nil)
+	boxed, err := s.Create(t.Context(), alice, image.Spec{DiskFormat: "vmdk", ContainerFormat: "docker"}, nil)
 	require.NoError(t, err)
 	_, err = s.Upload(t.Context(), alice, boxed.ID, strings.NewReader("a box"), -1)
 	require.NoError(t, err)

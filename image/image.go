@@ -7,7 +7,11 @@
 //
 // Contents stream: an upload is checked (see package image/format), measured and stored in one pass and in constant
 // memory, and one that fails or is cut leaves the image as it was before. Sizes are in bytes, MinDisk in GiB, MinRAM in
-// MiB.
+// MiB. Equal contents are kept once in a store, whatever images have them.
+//
+// A content can also be staged and then imported, downloaded by a [Downloader], or copied between stores: see
+// [Service.Import]. That happens in the background, while [Service.Run] runs. Beside images the Service keeps the
+// catalogue of what their properties mean ([Namespace]).
 //
 // # What it needs
 //
@@ -16,8 +20,8 @@
 //
 // # What it does not do
 //
-// It asks nobody who the caller is: a [Scope] is believed. It converts no formats, fetches nothing from URLs, and opens
-// no image with any tool: the check reads headers only.
+// It asks nobody who the caller is: a [Scope] is believed. It converts no formats, fetches nothing from URLs unless it is
+// given a [Downloader], and opens no image with any tool: the check reads headers only.
 //
 // # Errors
 //
@@ -33,10 +37,11 @@
 // # When the process ends
 //
 // An upload that was cut by a kill is undone by the next [New] with the same [Options.Host]: the image is queued again,
-// and what the store kept of it is removed.
+// and what the store kept of it is removed. An import that was cut has failed; one that had not begun is done.
 package image
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -51,6 +56,9 @@ var (
 	ErrForbidden   = fault.ErrForbidden
 	ErrTooLarge    = fault.ErrTooLarge
 	ErrUnsupported = fault.ErrUnsupported
+	ErrInUse       = fault.ErrInUse
+	// ErrQuota is a project that has all that it may have: an [ErrTooLarge].
+	ErrQuota = fault.Wrap(fault.ErrTooLarge, "quota exceeded")
 	// ErrFormat is a content that is not of the image's disk format, or unsafe: an [ErrInvalid].
 	ErrFormat = fault.Wrap(fault.ErrInvalid, "the data was refused")
 	// ErrNoData is a request for the content of an image that has none yet: an [ErrConflict].
@@ -75,6 +83,10 @@ const (
 	Saving Status = "saving"
 	// Active images can be used.
 	Active Status = "active"
+	// Uploading images have staged content that waits to be imported, or are being staged.
+	Uploading Status = "uploading"
+	// Importing images are being imported: see [Service.Import].
+	Importing Status = "importing"
 	// Deactivated images can be used by administrators only.
 	Deactivated Status = "deactivated"
 )
@@ -103,7 +115,11 @@ type Image struct {
 	// Data is the content; nil where there is none.
 	Data *Data
 	// Upload is the upload under way; nil where there is none.
-	Upload               *Upload
+	Upload *Upload
+	// Staged is content that waits to be imported; nil where there is none.
+	Staged *Data
+	// Import is the import or copy under way, or what came of the last one; nil where there never was one.
+	Import               *Import
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64
 }
@@ -134,8 +150,31 @@ type Data struct {
 	Size, VirtualSize int64
 	// Checksum is the content's MD5, HashValue its hash by HashAlgorithm ("sha512"); in hexadecimal digits.
 	Checksum, HashAlgorithm, HashValue string
-	// Store names where the content is.
+	// Store names where the content is, and is read from.
 	Store string
+	// Copies are the references of the same content in further stores, by store.
+	Copies map[string]string
+}
+
+// Stores are the names of all stores that have the content, in order.
+func (d *Data) Stores() []string { return slices.Sorted(maps.Keys(d.refs())) }
+
+// refs are the content's references by store.
+func (d *Data) refs() map[string]string {
+	refs := map[string]string{d.Store: d.Ref}
+	maps.Copy(refs, d.Copies)
+	return refs
+}
+
+// Import is an import or a copy.
+type Import struct {
+	// TaskID is the task that does it.
+	TaskID string
+	// Stores are those that the content is still to be brought to, Failed those that it could not be brought to.
+	Stores, Failed []string
+	// Host does it; Refs are the references that the contents will have, by store. Empty when it has ended.
+	Host string
+	Refs map[string]string
 }
 
 // Upload is an upload under way.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,8 +20,21 @@ import (
 type Options struct {
 	// Host tells the Services that share a database apart. A new Service takes the uploads of its own host for dead.
 	Host string
+	// StoreName names the store that [New] is given, which takes what nobody asks another store for; its Kind by default.
+	StoreName string
+	// Stores are further stores, by name.
+	Stores map[string]driver.Store
+	// Web downloads what [Service.Import] is told to; nil allows none.
+	Web Downloader
+	// Quota bounds what each project has.
+	Quota Quota
+	// InUse says whether something still needs an image, which then cannot be deleted; nil lets all be deleted.
+	InUse func(ctx context.Context, id string) (bool, error)
 	// MaxSize bounds an image's content in bytes; 1 TiB by default.
 	MaxSize int64
+	// MaxVirtualSize bounds the disk that a server sees, in bytes, which a small content can claim to be large; 64 TiB by
+	// default.
+	MaxVirtualSize int64
 	// MaxProperties, MaxTags and MaxMembers bound what one image has; 128 by default.
 	MaxProperties, MaxTags, MaxMembers int
 	// AllowUnknownContent takes a content that bears no known format for whatever the image's disk format says, as
@@ -40,6 +54,9 @@ func (o *Options) withDefaults() Options {
 	if full.MaxSize <= 0 {
 		full.MaxSize = 1 << 40
 	}
+	if full.MaxVirtualSize <= 0 {
+		full.MaxVirtualSize = 64 << 40
+	}
 	for _, limit := range []*int{&full.MaxProperties, &full.MaxTags, &full.MaxMembers} {
 		if *limit <= 0 {
 			*limit = 128
@@ -56,11 +73,16 @@ func (o *Options) withDefaults() Options {
 
 // Service keeps images. Create it with [New].
 type Service struct {
-	contents driver.Store
-	options  Options
-	records  *record.Store
-	images   *record.Table[Image]
-	members  *record.Table[Member]
+	stores     map[string]driver.Store
+	options    Options
+	records    *record.Store
+	images     *record.Table[Image]
+	members    *record.Table[Member]
+	namespaces *record.Table[Namespace]
+	tasks      *record.Table[Task]
+	// wake tells Run that there is something to do.
+	wake  chan struct{}
+	cache cacheQueue
 }
 
 // New opens the images in db and the contents in store, and cleans up after uploads and deletions that a killed
@@ -74,9 +96,20 @@ func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{contents: store, options: options.withDefaults(), records: records}
+	s := &Service{options: options.withDefaults(), records: records, wake: make(chan struct{}, 1), cache: cacheQueue{wake: make(chan struct{}, 1)}}
+	if s.options.StoreName == "" {
+		s.options.StoreName = store.Kind()
+	}
+	s.stores = map[string]driver.Store{}
+	maps.Copy(s.stores, s.options.Stores)
+	if s.stores[s.options.StoreName] != nil {
+		return nil, fault.Wrap(ErrInvalid, "two image stores have the name %s", s.options.StoreName)
+	}
+	s.stores[s.options.StoreName] = store
 	s.images = record.Define(records, "images", imageTable)
 	s.members = record.Define(records, "members", memberTable)
+	s.namespaces = record.Define(records, "namespaces", namespaceTable)
+	s.tasks = record.Define(records, "tasks", taskTable)
 	records.UseClock(s.options.Now)
 	if err := records.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("image records: %w", err)
@@ -85,57 +118,6 @@ func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) 
 		return nil, fmt.Errorf("image: cleaning up: %w", err)
 	}
 	return s, nil
-}
-
-// recover gives up the uploads that died with this host's last Service, and removes contents that no image has.
-func (s *Service) recover(ctx context.Context) error {
-	// A content is recorded before it is put, so one that is listed here and not recorded later was deleted.
-	refs, err := s.contents.List(ctx)
-	if err != nil {
-		return err
-	}
-	used := map[string]bool{}
-	err = s.records.Update(ctx, func(tx *record.Tx) error {
-		clear(used)
-		all, err := s.images.List(tx, record.Query{})
-		if err != nil {
-			return err
-		}
-		for i := range all {
-			if err := s.adopt(tx, &all[i], used); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, ref := range refs {
-		if !used[ref] {
-			s.options.Log.Info("removing a content that no image has", "ref", ref)
-			if err := s.contents.Remove(ctx, ref); err != nil {
-				return err
-			}
-		}
-	}
-	return s.records.Compact(ctx)
-}
-
-func (s *Service) adopt(tx *record.Tx, img *Image, used map[string]bool) error {
-	if img.Data != nil {
-		used[img.Data.Ref] = true
-	}
-	if img.Upload == nil {
-		return nil
-	}
-	if img.Upload.Host != s.options.Host {
-		used[img.Upload.Ref] = true
-		return nil
-	}
-	s.options.Log.Info("giving up an upload that was cut by a restart", "image", img.ID)
-	img.Status, img.Upload = Queued, nil
-	return s.images.Update(tx, img)
 }
 
 func (s *Service) now() time.Time { return s.options.Now().UTC() }
@@ -172,7 +154,12 @@ func (s *Service) Create(ctx context.Context, scope Scope, spec Spec, options *C
 	if err := s.check(scope, &Image{}, img); err != nil {
 		return nil, err
 	}
-	err := s.records.Update(ctx, func(tx *record.Tx) error { return s.images.Insert(tx, img) })
+	err := s.records.Update(ctx, func(tx *record.Tx) error {
+		if err := s.checkCount(tx, img.ProjectID); err != nil {
+			return err
+		}
+		return s.images.Insert(tx, img)
+	})
 	if errors.Is(err, record.ErrDuplicate) {
 		return nil, fault.Wrap(ErrConflict, "image ID %s already exists", img.ID)
 	}
@@ -266,7 +253,11 @@ func (s *Service) modify(ctx context.Context, scope Scope, id string, change fun
 
 // Delete removes an image and its content. A protected one is [ErrForbidden].
 func (s *Service) Delete(ctx context.Context, scope Scope, id string) error {
+	if err := s.checkUnused(ctx, scope, id); err != nil {
+		return err
+	}
 	var gone *Image
+	var unused []place
 	err := s.records.Update(ctx, func(tx *record.Tx) (err error) {
 		if gone, err = s.changeable(tx, scope, id); err != nil {
 			return err
@@ -283,22 +274,17 @@ func (s *Service) Delete(ctx context.Context, scope Scope, id string) error {
 				return err
 			}
 		}
-		return s.images.Delete(tx, id)
+		if err := s.images.Delete(tx, id); err != nil {
+			return err
+		}
+		unused, err = s.unused(tx, gone.Data, gone.Staged)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	if gone.Data != nil {
-		s.discard(context.WithoutCancel(ctx), gone.Data.Ref)
-	}
+	s.discard(context.WithoutCancel(ctx), unused)
 	return nil
-}
-
-// discard removes a content that nothing names any more. What fails is left to the next start.
-func (s *Service) discard(ctx context.Context, ref string) {
-	if err := s.contents.Remove(ctx, ref); err != nil {
-		s.options.Log.Warn("an image's content stays until the next start", "ref", ref, "error", err)
-	}
 }
 
 // Deactivate keeps everybody but administrators from an active image's content.
@@ -320,6 +306,3 @@ func (s *Service) activate(ctx context.Context, scope Scope, id string, to Statu
 		return nil
 	})
 }
-
-// StoreKind names where contents are kept: see [driver.Store].
-func (s *Service) StoreKind() string { return s.contents.Kind() }

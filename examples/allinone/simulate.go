@@ -51,10 +51,14 @@ func simulate(ctx context.Context, s *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, observer.Close()) }()
+	web, err := s.ImageWeb.Downloader()
+	if err != nil {
+		return err
+	}
 	// The cloud ends after those who watch it.
 	c, err := memcloud.Start(context.WithoutCancel(ctx), &memcloud.Options{
 		Hosts: s.simulated.hosts, BuildTime: s.simulated.buildTime, Listen: s.Listen, PublicHost: s.PublicHost, Ports: s.Ports,
-		AdminPassword: s.AdminPassword, Wrap: observer.Wrap, Log: log,
+		AdminPassword: s.AdminPassword, Wrap: observer.Wrap, ImageWeb: web, Log: log,
 	})
 	if err != nil {
 		return err

@@ -9,8 +9,8 @@
 //	content, _ := s.Put(ctx, "image-1", strings.NewReader("a disk"))
 //	f, _ := s.Open(ctx, "image-1")
 //
-// What only some stores can do is an optional interface, found by type assertion: [LocalFiles]. Package filestore keeps
-// files, package memstore memory, examples/customdriver encrypts; package drivertest is the suite that all pass.
+// What only some stores can do is an optional interface, found by type assertion: [LocalFiles] and [Cache]. Package filestore
+// keeps files, package memstore memory, package cachestore local copies of what another store keeps, examples/customdriver encrypts; package drivertest is the suite that all pass.
 //
 // The package needs nothing but the standard library, and does nothing but what stores share: [CheckRef] and [Digest].
 //
@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 )
 
 // Store keeps contents.
@@ -54,6 +55,24 @@ type LocalFiles interface {
 	// Path names the file that holds the content, for reading only; fs.ErrNotExist if there is none. The name is
 	// good until the content is removed: who needs the file longer makes a hard link or a copy of it.
 	Path(ctx context.Context, ref string) (string, error)
+}
+
+// Cache is implemented by stores that keep local copies of contents that lie elsewhere, made when
+// [LocalFiles] is asked for a path.
+type Cache interface {
+	// Cached lists the copies.
+	Cached(ctx context.Context) ([]Cached, error)
+	// Drop removes a copy, and is happy when there is none. The content stays.
+	Drop(ctx context.Context, ref string) error
+}
+
+// Cached is a local copy of a content.
+type Cached struct {
+	Ref string
+	// Size is in bytes, Hits how often the copy was asked for.
+	Size, Hits int64
+	// MadeAt is when the copy was made, UsedAt when it was last asked for.
+	MadeAt, UsedAt time.Time
 }
 
 // Content is what a store learned of a content while keeping it.

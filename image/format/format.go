@@ -4,12 +4,16 @@
 //	_, err := io.Copy(i, strings.NewReader("QFI\xfb, which is how a qcow2 begins"))
 //	_, err = i.Close()
 //
-// An [Inspector] is written the bytes of an image and keeps no more than the first 64 KiB and the last 1.5 KiB. It
+// An [Inspector] is written the bytes of an image and keeps no more than the first 64 KiB and the last 1.5 KiB (of a VHDX
+// 1 MiB of its metadata too). It
 // refuses contents that are not of the declared format, and those that are and could make a tool open another file, or
 // choke: a qcow2 with a backing file or an external data file, encrypted, with features nobody knows or with tables
-// that cannot be; a VMDK whose descriptor names other files; a VHD or VDI that differs from a parent; every QED. What
+// that cannot be; a VMDK whose descriptor names other files; a VHD, VHDX or VDI that differs from a parent; every QED;
+// and what begins like two of them. What
 // is declared raw must not begin like one of these formats either: a tool that guesses would be fooled. Sources: QEMU's
 // docs/interop (qcow2, VHDX, VMDK notes), Microsoft's VHD specification.
+//
+// An [OVAInspector] does the same for an OVA and the disks in it.
 //
 // It needs nothing from the host, and only the standard library. It does not read what is inside the disk (file
 // systems, programs), and does not convert.
@@ -34,6 +38,8 @@ const (
 	VDI   = "vdi"
 	ISO   = "iso"
 	Ploop = "ploop"
+	// OVA is a container format: see [OVAInspector].
+	OVA = "ova"
 	// QED is a format that no one may upload. It is only ever recognized.
 	QED = "qed"
 )
@@ -72,7 +78,9 @@ type Inspector struct {
 	size     int64
 	judged   bool
 	found    string
-	err      error
+	// vhdx looks at what lies behind a VHDX's head; nil where the content is none.
+	vhdx *vhdx
+	err  error
 }
 
 // NewInspector returns an inspector of a content that is said to be of the format declared. The formats aki, ari and ami
@@ -89,6 +97,7 @@ func (i *Inspector) Write(p []byte) (int, error) {
 	if i.err != nil {
 		return 0, i.err
 	}
+	at := i.size
 	i.size += int64(len(p))
 	if room := headSize - len(i.head); room > 0 {
 		i.head = append(i.head, p[:min(room, len(p))]...)
@@ -96,6 +105,9 @@ func (i *Inspector) Write(p []byte) (int, error) {
 	i.keepTail(p)
 	if len(i.head) == headSize && !i.judged {
 		i.judgeHead()
+	}
+	if i.vhdx != nil && i.err == nil {
+		i.err = i.vhdx.take(at, p)
 	}
 	if i.err != nil {
 		return 0, i.err
@@ -134,6 +146,10 @@ func (i *Inspector) Close() (Info, error) {
 func (i *Inspector) judgeHead() {
 	i.judged = true
 	i.found = Detect(i.head)
+	if other := detectOther(i.head, i.found); other != "" {
+		i.err = unsafef("it bears the marks of both %s and %s", i.found, other)
+		return
+	}
 	if i.found == QED {
 		i.err = unsafef("qed images are not supported")
 		return
@@ -150,6 +166,8 @@ func (i *Inspector) judgeHead() {
 		_, i.err = parseVHD(i.head)
 	case VDI:
 		_, i.err = parseVDI(i.head)
+	case VHDX:
+		i.vhdx = newVHDX()
 	}
 }
 
@@ -201,6 +219,10 @@ func (i *Inspector) judgeWhole() (Info, error) {
 		size, err := parseVDI(i.head)
 		info.VirtualSize = size
 		return info, err
+	case VHDX:
+		size, err := i.vhdx.judge()
+		info.VirtualSize = size
+		return info, err
 	case Raw:
 		return i.judgeRaw()
 	case ISO:
@@ -226,12 +248,41 @@ func (i *Inspector) judgeRaw() (Info, error) {
 
 // Detect names the format that a content begins like, from its first bytes; [Raw] where it is none that is known.
 func Detect(head []byte) string {
+	if other := detectOther(head, Raw); other != "" {
+		return other
+	}
+	return Raw
+}
+
+// detectOther names the first format that a content begins like and that is not the one given; empty if there is none.
+func detectOther(head []byte, but string) string {
 	for _, s := range signatures {
-		if len(head) >= s.offset && bytes.HasPrefix(head[s.offset:], []byte(s.magic)) {
+		if s.format != but && len(head) >= s.offset && bytes.HasPrefix(head[s.offset:], []byte(s.magic)) {
 			return s.format
 		}
 	}
-	return Raw
+	if but != VMDK && isDescriptor(head) {
+		return VMDK
+	}
+	return ""
+}
+
+// isDescriptor says whether QEMU takes a text for the descriptor of a VMDK: behind comments and blank lines it begins
+// with a version. See vmdk_probe in https://github.com/qemu/qemu/blob/master/block/vmdk.c.
+func isDescriptor(head []byte) bool {
+	for len(head) > 0 && (head[0] == '#' || head[0] == ' ') {
+		line, rest, ended := bytes.Cut(head, []byte("\n"))
+		if !ended || line[0] == ' ' && len(bytes.TrimRight(bytes.TrimSuffix(line, []byte("\r")), " ")) > 0 {
+			return false
+		}
+		head = rest
+	}
+	for _, version := range []string{"version=1", "version=2", "version=3"} {
+		if rest, ok := bytes.CutPrefix(head, []byte(version)); ok {
+			return bytes.HasPrefix(rest, []byte("\n")) || bytes.HasPrefix(rest, []byte("\r\n"))
+		}
+	}
+	return false
 }
 
 // signatures are what formats begin with.

@@ -92,7 +92,7 @@ func TestRealImagesPass(t *testing.T) {
 	}
 	info, err := inspect("vhdx", false, create(t, "-f", "vhdx", "image", "64M"), 1<<20)
 	require.NoError(t, err)
-	require.Equal(t, format.Info{Format: "vhdx"}, info)
+	require.Equal(t, format.Info{Format: "vhdx", VirtualSize: size}, info)
 }
 
 func TestUnsafeImagesAreRefused(t *testing.T) {

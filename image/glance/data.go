@@ -18,6 +18,22 @@ import (
 const drainLimit = 64 << 20
 
 func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
+	store := r.Header.Get("X-Image-Meta-Store")
+	return a.take(w, r, func(body io.Reader, size int64) error {
+		_, err := a.images.UploadTo(r.Context(), scope(r), r.PathValue("id"), store, body, size)
+		return err
+	})
+}
+
+func (a *api) stage(w http.ResponseWriter, r *http.Request) error {
+	return a.take(w, r, func(body io.Reader, size int64) error {
+		_, err := a.images.Stage(r.Context(), scope(r), r.PathValue("id"), body, size)
+		return err
+	})
+}
+
+// take receives data, of a size that is -1 where it is not announced.
+func (a *api) take(w http.ResponseWriter, r *http.Request, keep func(body io.Reader, size int64) error) error {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/octet-stream" {
 		return wire.WithStatus(http.StatusUnsupportedMediaType, errors.New("an image's data is uploaded as application/octet-stream"))
 	}
@@ -30,7 +46,7 @@ func (a *api) upload(w http.ResponseWriter, r *http.Request) error {
 		size = announced
 	}
 	body := &patientReader{body: r.Body, control: http.NewResponseController(w), idle: a.options.UploadIdle}
-	_, err := a.images.Upload(r.Context(), scope(r), r.PathValue("id"), body, size)
+	err := keep(body, size)
 	switch {
 	case err == nil:
 		return empty(w)

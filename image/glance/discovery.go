@@ -36,37 +36,80 @@ func (a *api) versions(status int) func(http.ResponseWriter, *http.Request) erro
 	}
 }
 
-// importInfo says how images can be imported: not yet.
+// importMethods are the ways to import.
+func (a *api) importMethods() []string {
+	names := []string{}
+	for _, method := range a.images.ImportMethods() {
+		names = append(names, string(method))
+	}
+	return names
+}
+
 func (a *api) importInfo(w http.ResponseWriter, _ *http.Request) error {
-	return wire.JSON(w, http.StatusOK, map[string]any{"import-methods": map[string]any{
-		"description": "Import methods available.", "type": "array", "value": []string{},
+	return wire.JSON(w, http.StatusOK, object{"import-methods": object{
+		"description": "Import methods available.", "type": "array", "value": a.importMethods(),
 	}})
 }
 
+func (a *api) storeNames() []string {
+	var names []string
+	for _, store := range a.images.Stores() {
+		names = append(names, store.Name)
+	}
+	return names
+}
+
 func (a *api) storesInfo(w http.ResponseWriter, _ *http.Request) error {
-	return wire.JSON(w, http.StatusOK, map[string]any{"stores": []map[string]string{{"id": a.images.StoreKind(), "default": "true"}}})
+	list := []object{}
+	for _, store := range a.images.Stores() {
+		v := object{"id": store.Name}
+		if store.Default {
+			v["default"] = "true"
+		}
+		list = append(list, v)
+	}
+	return wire.JSON(w, http.StatusOK, object{"stores": list})
 }
 
 func (a *api) storesDetail(w http.ResponseWriter, r *http.Request) error {
 	if !scope(r).Admin {
 		return fault.Wrap(image.ErrForbidden, "you are not authorized to see the details of the stores")
 	}
-	kind := a.images.StoreKind()
-	return wire.JSON(w, http.StatusOK, map[string]any{"stores": []map[string]any{{
-		"id": kind, "type": kind, "default": "true", "weight": 0, "properties": map[string]any{},
-	}}})
+	list := []object{}
+	for _, store := range a.images.Stores() {
+		v := object{"id": store.Name, "type": store.Kind, "weight": 0, "properties": object{}}
+		if store.Default {
+			v["default"] = "true"
+		}
+		list = append(list, v)
+	}
+	return wire.JSON(w, http.StatusOK, object{"stores": list})
 }
 
-// deleteFromStore refuses to take an image's content from the only store that has it.
-func (a *api) deleteFromStore(_ http.ResponseWriter, r *http.Request) error {
-	img, err := a.images.Get(r.Context(), scope(r), r.PathValue("id"))
-	switch {
-	case err != nil:
+func (a *api) deleteFromStore(w http.ResponseWriter, r *http.Request) error {
+	if err := a.images.DeleteFrom(r.Context(), scope(r), r.PathValue("id"), r.PathValue("store")); err != nil {
 		return err
-	case r.PathValue("store") != a.images.StoreKind():
-		return fault.Wrap(image.ErrConflict, "The selected store %.40s is not available on this node.", r.PathValue("store"))
-	case img.Data == nil:
-		return fault.Wrap(image.ErrConflict, "It's not allowed to remove image data from store if image status is not 'active'")
 	}
-	return fault.Wrap(image.ErrForbidden, "Cannot delete image data from the only store containing it. Consider deleting the image instead.")
+	return empty(w)
+}
+
+const mebibyte = 1 << 20
+
+// usageInfo says what a project has of what its quota bounds, in Glance's units: sizes in MiB, rounded up. -1 is no bound.
+func (a *api) usageInfo(w http.ResponseWriter, r *http.Request) error {
+	used, limits, err := a.images.Usage(r.Context(), scope(r))
+	if err != nil {
+		return err
+	}
+	one := func(limit, used, unit int64) object {
+		v := object{"limit": int64(-1), "usage": (used + unit - 1) / unit}
+		if limit > 0 {
+			v["limit"] = limit / unit
+		}
+		return v
+	}
+	return wire.JSON(w, http.StatusOK, object{"usage": object{
+		"image_size_total": one(limits.Bytes, used.Bytes, mebibyte), "image_stage_total": one(limits.StagedBytes, used.StagedBytes, mebibyte),
+		"image_count_total": one(limits.Images, used.Images, 1), "image_count_uploading": one(limits.Uploads, used.Uploads, 1),
+	}})
 }

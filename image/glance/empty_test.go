@@ -19,9 +19,13 @@ func TestEmptyLists(t *testing.T) {
 		{"alice", "/v2/tasks", 403, ""},
 		{"alice", "/v2/images/" + id + "/tasks", 200, `{"tasks": []}`},
 		{"bob", "/v2/images/" + id + "/tasks", 404, ""},
-		{"alice", "/v2/info/usage", 200, `{"usage": {}}`},
+		{"alice", "/v2/info/usage", 200, `{"usage": {"image_count_total": {"limit": -1, "usage": 1}, "image_count_uploading": {"limit": -1, "usage": 0},
+			"image_size_total": {"limit": -1, "usage": 0}, "image_stage_total": {"limit": -1, "usage": 0}}}`},
 		{"alice", "/v2/metadefs/namespaces", 200, `{"namespaces": [], "first": "/v2/metadefs/namespaces", "schema": "/v2/schemas/metadefs/namespaces"}`},
-		{"alice", "/v2/metadefs/resource_types", 200, `{"resource_types": []}`},
+		{"alice", "/v2/metadefs/resource_types", 200, `{"resource_types": [{"name": "OS::Cinder::Volume"}, {"name": "OS::Glance::Image"}, {"name": "OS::Nova::Aggregate"},
+			{"name": "OS::Nova::Flavor"}, {"name": "OS::Nova::Server"}, {"name": "OS::Trove::Instance"}]}`},
+		{"admin", "/v2/cache", 404, ""},
+		{"alice", "/v2/cache", 403, ""},
 		{"", "/v2/metadefs/namespaces", 401, ""},
 	} {
 		resp, body := call(t, s, c.project, "GET", c.path, "")

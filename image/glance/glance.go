@@ -7,9 +7,9 @@
 // Uploads and downloads stream in constant memory. [Routes] are the operations as data; the API reference is
 // https://docs.openstack.org/api-ref/image/v2/.
 //
-// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It does
-// not serve tasks, metadata definitions, imports or caches; docs/api-coverage.md lists every operation. It serves plain
-// HTTP: TLS is its server's business.
+// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It shows
+// no locations of contents and takes none; docs/api-coverage.md lists every operation. Imports happen while
+// [image.Service.Run] runs. It serves plain HTTP: TLS is its server's business.
 //
 // Faults are what Glance's are: HTML, or JSON for clients that ask for nothing else, with Glance's statuses. An upload
 // that stalls for [Options.UploadIdle] is ended. Errors of the server's own are 500 without the reason, which goes to
@@ -26,6 +26,7 @@ import (
 	"html"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 	if a.options.UploadIdle <= 0 {
 		a.options.UploadIdle = time.Minute
 	}
-	return append(append(schemaRoutes(), a.emptyRoutes()...), []wire.Route{
+	return slices.Concat(schemaRoutes(), a.metadefRoutes(), a.importRoutes(), a.cacheRoutes(), []wire.Route{
 		{Method: "GET", Path: "/", Serve: a.versions(http.StatusMultipleChoices), Public: true},
 		{Method: "GET", Path: "/versions", Serve: a.versions(http.StatusOK), Public: true},
 
@@ -105,7 +106,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 		{Method: "GET", Path: "/v2/info/stores", Serve: a.storesInfo},
 		{Method: "GET", Path: "/v2/info/stores/detail", Serve: a.storesDetail},
 		{Method: "DELETE", Path: "/v2/stores/{store}/{id}", Serve: a.deleteFromStore},
-	}...)
+	})
 }
 
 func scope(r *http.Request) image.Scope {

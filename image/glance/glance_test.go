@@ -455,7 +455,7 @@ func TestDiscovery(t *testing.T) {
 	_, body := call(t, s, "alice", "GET", "/v2/info/stores", "")
 	require.JSONEq(t, `{"stores": [{"id": "file", "default": "true"}]}`, body)
 	_, body = call(t, s, "alice", "GET", "/v2/info/import", "")
-	require.Contains(t, body, `"value":[]`)
+	require.Contains(t, body, `"value":["glance-direct"]`)
 	resp, _ := call(t, s, "admin", "GET", "/v2/info/stores/detail", "")
 	require.Equal(t, 200, resp.StatusCode)
 }

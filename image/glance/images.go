@@ -3,6 +3,7 @@ package glance
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/kintoun/kintoun/image"
@@ -33,9 +34,15 @@ func view(img *image.Image) map[string]any {
 	}
 	if d := img.Data; d != nil {
 		v["size"], v["checksum"], v["os_hash_algo"], v["os_hash_value"] = d.Size, d.Checksum, d.HashAlgorithm, d.HashValue
-		v["stores"] = d.Store
+		v["stores"] = strings.Join(d.Stores(), ",")
 		if d.VirtualSize > 0 || d.Size == 0 {
 			v["virtual_size"] = d.VirtualSize
+		}
+	}
+	if i := img.Import; i != nil {
+		v["os_glance_importing_to_stores"], v["os_glance_failed_import"] = strings.Join(i.Stores, ","), strings.Join(i.Failed, ",")
+		if len(i.Refs) > 0 {
+			v["os_glance_import_task"] = i.TaskID
 		}
 	}
 	return v
@@ -81,7 +88,8 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", a.base(r)+"/v2/images/"+img.ID)
-	w.Header().Set("Openstack-Image-Store-Ids", a.images.StoreKind())
+	w.Header().Set("Openstack-Image-Import-Methods", strings.Join(a.importMethods(), ","))
+	w.Header().Set("Openstack-Image-Store-Ids", strings.Join(a.storeNames(), ","))
 	return wire.JSON(w, http.StatusCreated, view(img))
 }
 

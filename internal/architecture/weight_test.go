@@ -141,7 +141,7 @@ var heavy = map[string]map[string]string{
 		"objectstore/swift":       "its domain", "objectstore/s3": "its domain",
 	},
 	"net/http": {
-		"identity/keystone": "its API", "image/glance": "its API", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
+		"identity/keystone": "its API", "image/glance": "its API", "image/webdownload": "its protocol", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
 		"metadata": "its API", "metadata/memmetadata": "its domain", "metadata/proxy": "its API",
 		"event/sse": "its protocol", "event/webhook": "its protocol",
 		"inject/injecthttp": "faults that meet requests",

@@ -23,6 +23,8 @@ import (
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/identity"
 	"github.com/kintoun/kintoun/image"
+	"github.com/kintoun/kintoun/image/cachestore"
+	imagedriver "github.com/kintoun/kintoun/image/driver"
 	"github.com/kintoun/kintoun/lbaas"
 	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
@@ -125,7 +127,11 @@ func (c *Cloud) startIdentity(ctx context.Context) error {
 func (c *Cloud) startServices(ctx context.Context) error {
 	o := &c.options
 	var err error
-	if c.Image, err = image.New(ctx, o.DB, o.Images, &image.Options{Host: o.Name, AllowUnknownContent: true, Now: o.Now, Log: o.Log}); err != nil {
+	if c.Objects, err = objectstore.New(ctx, o.ObjectsDB, o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
+		return err
+	}
+	c.running.Go(func() error { return c.Objects.Run(c.ctx) })
+	if err := c.startImages(ctx); err != nil {
 		return err
 	}
 	networks := network.Options{TunnelType: o.TunnelType, MTU: o.MTU, PhysicalNetworks: []string{PhysicalNetwork}, Now: o.Now}
@@ -141,16 +147,60 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	if c.LBaaS, err = lbaas.New(ctx, o.DB, balancerPorts{c.Network}, &lbaas.Options{Now: o.Now}); err != nil {
 		return err
 	}
-	if c.Objects, err = objectstore.New(ctx, o.ObjectsDB, o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
-		return err
-	}
-	c.running.Go(func() error { return c.Objects.Run(c.ctx) })
 	if len(o.MetadataSecret) == 0 {
 		o.MetadataSecret = []byte(rand.Text())
 	}
 	source := metadataSource{network: c.Network, compute: c.Compute, ports: computeNetworks{c.Network}}
 	c.Metadata, err = metadata.New(source, o.MetadataSecret, &metadata.Options{Log: o.Log})
 	return err
+}
+
+// startImages makes the image service, with the stores that the options name.
+func (c *Cloud) startImages(ctx context.Context) error {
+	o := &c.options
+	settings := image.Options{
+		Host: o.Name, AllowUnknownContent: true, Quota: o.ImageQuota, InUse: o.ImageInUse, Now: o.Now, Log: o.Log,
+		Stores: map[string]imagedriver.Store{},
+	}
+	if o.ImageWeb != nil {
+		settings.Web = o.ImageWeb
+	}
+	first := o.Images
+	if len(o.ImageStores) > 0 {
+		all := map[string]imagedriver.Store{o.Images.Kind(): o.Images}
+		objects, err := c.objectImages()
+		if err != nil {
+			return err
+		}
+		all[ObjectImages] = objects
+		for i, name := range o.ImageStores {
+			store, ok := all[name]
+			if !ok {
+				return fmt.Errorf("there is no store of images %q: there are %s and %s", name, o.Images.Kind(), ObjectImages)
+			}
+			if i == 0 {
+				first, settings.StoreName = store, name
+			} else {
+				settings.Stores[name] = store
+			}
+		}
+	}
+	var err error
+	if c.Image, err = image.New(ctx, o.DB, first, &settings); err != nil {
+		return err
+	}
+	c.running.Go(func() error { return c.Image.Run(c.ctx) })
+	return nil
+}
+
+// objectImages keeps images as objects, with local copies of those that servers boot from where there is a directory for
+// them.
+func (c *Cloud) objectImages() (imagedriver.Store, error) {
+	objects := newImageObjects(c.Objects)
+	if c.options.ImageCopies == "" {
+		return objects, nil
+	}
+	return cachestore.New(c.options.ImageCopies, objects)
 }
 
 // SmallestFlavor is the identifier of m1.tiny.

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/identity/fernet"
+	"github.com/kintoun/kintoun/image"
 	imagedriver "github.com/kintoun/kintoun/image/driver"
 	objectdriver "github.com/kintoun/kintoun/objectstore/driver"
 )
@@ -41,6 +43,16 @@ type Options struct {
 	DB *sql.DB
 	// Images keeps the contents of images.
 	Images imagedriver.Store
+	// ImageStores are the names of the stores that images are kept in, the default first: the Kind of Images ("file"), and
+	// [ObjectImages]; by default the first alone.
+	ImageStores []string
+	// ImageCopies is the directory for local copies of images that are kept as objects; without one no server boots from them.
+	ImageCopies string
+	// ImageQuota bounds what images each project has; ImageInUse says whether something needs an image, which then cannot be
+	// deleted; ImageWeb is what images can be downloaded with, by its own rules; nil is not at all.
+	ImageQuota image.Quota
+	ImageInUse func(ctx context.Context, id string) (bool, error)
+	ImageWeb   image.Downloader
 	// Objects keeps the contents of objects. ObjectsDB keeps what they are called, in a database of their own where there are
 	// many of them; DB by default. The caller closes both after [Cloud.Wait].
 	Objects   objectdriver.Store

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/inject/injecthttp"
@@ -51,6 +52,8 @@ type Options struct {
 	AdminPassword string
 	// Wrap goes around the APIs' handlers; nil is nothing.
 	Wrap func(service cloud.Service, handler http.Handler) http.Handler
+	// ImageWeb is what images can be downloaded with; nil is not at all.
+	ImageWeb image.Downloader
 	// Log hears what happens; nil discards it.
 	Log *slog.Logger
 }
@@ -159,7 +162,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
 	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
-		DB: c.db, Images: images, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
+		DB: c.db, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err

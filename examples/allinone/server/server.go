@@ -88,7 +88,13 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 	c := &cloud.Options{
 		Listeners: o.Listeners, PublicHost: o.PublicHost, Region: o.Region, Name: o.Options.Host, TunnelType: tunnel, MTU: mtu, Log: o.Log,
 		AdminPasswordRandom: o.AdminPassword == "" && !exists(o.adminPasswordFile()),
+		ImageStores:         o.Images.Stores, ImageCopies: o.Path("image-copies"),
 	}
+	web, err := o.ImageWeb.Downloader()
+	if err != nil {
+		return c, err
+	}
+	c.ImageWeb = web
 	admin, err := o.Admin()
 	if err != nil {
 		return c, err
