@@ -42,6 +42,7 @@ test:
 bench:
 	@scripts/install up test
 	@examples/allinone/guest/build --disk build/guest
+	@scripts/rivals
 	go test -run '^$$' -bench . -skip '^BenchmarkServer$$' -benchtime 1s -p 1 -timeout 30m ./...
 	go test -run '^$$' -bench '^BenchmarkServer$$' -benchtime 8x -timeout 30m ./examples/allinone/e2e
 
