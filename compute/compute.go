@@ -130,7 +130,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{store: store, hub: converge.NewHub(store, concerned), images: images, networks: networks, agents: map[string]*Agent{}}
+	s := &Service{store: store, hub: converge.NewHub(store, concerned, nil), images: images, networks: networks, agents: map[string]*Agent{}}
 	if options != nil {
 		s.options = *options
 	}

@@ -72,7 +72,7 @@ func New(ctx context.Context, db *sql.DB, ports Ports, options *Options) (*Servi
 	if s.store, err = record.Open(ctx, db, "lbaas"); err != nil {
 		return nil, err
 	}
-	s.hub = converge.NewHub(s.store, s.concerned)
+	s.hub = converge.NewHub(s.store, s.concerned, nil)
 	s.define()
 	s.store.UseClock(s.options.Now)
 	return s, s.store.Migrate(ctx)

@@ -152,8 +152,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	a.service.reaches.forgetAll()
-	a.service.members.forgetAll()
 	var wg sync.WaitGroup
 	for _, loop := range a.loops() {
 		wg.Go(func() { loop.Run(ctx) })
@@ -208,8 +206,6 @@ func (a *Agent) enqueueDHCP(networkID string) {
 
 // missed looks at everything.
 func (a *Agent) missed(ctx context.Context) {
-	a.service.reaches.forgetAll()
-	a.service.members.forgetAll()
 	var err error
 	for _, t := range []struct {
 		loop   *converge.Loop

@@ -91,7 +91,10 @@ func New(ctx context.Context, db *sql.DB, options *Options) (*Service, error) {
 		return nil, err
 	}
 	s.store = store
-	s.hub = converge.NewHub(store, s.concerned)
+	s.hub = converge.NewHub(store, s.concerned, func() {
+		s.reaches.forgetAll()
+		s.members.forgetAll()
+	})
 	s.define()
 	store.UseClock(s.options.Now)
 	if err := store.Migrate(ctx); err != nil {

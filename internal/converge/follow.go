@@ -19,8 +19,9 @@ type Route func(ctx context.Context, change record.Change) (hosts []string, ever
 // Hub reads the changes of a store once for all agents of a process, while there are any, and hands each change to the
 // agents of the hosts that it concerns. Create it with [NewHub].
 type Hub struct {
-	store *record.Store
-	route Route
+	store  *record.Store
+	route  Route
+	forget func()
 
 	mu        sync.Mutex
 	followers map[string]map[*Follower]bool // by host
@@ -31,12 +32,17 @@ type Hub struct {
 	progress  chan struct{} // closed and replaced when position grows; nil while nobody waits
 }
 
-// NewHub returns a hub that reads nothing until somebody follows. A nil route sends everything everywhere.
-func NewHub(store *record.Store, route Route) *Hub {
+// NewHub returns a hub that reads nothing until somebody follows. A nil route sends everything everywhere. Forget, if not
+// nil, is called once whenever changes may not have been heard of, before anybody is told: what was remembered of the store
+// may be wrong then.
+func NewHub(store *record.Store, route Route, forget func()) *Hub {
 	if route == nil {
 		route = func(context.Context, record.Change) ([]string, bool) { return nil, true }
 	}
-	return &Hub{store: store, route: route, followers: map[string]map[*Follower]bool{}, position: -1}
+	if forget == nil {
+		forget = func() {}
+	}
+	return &Hub{store: store, route: route, forget: forget, followers: map[string]map[*Follower]bool{}, position: -1}
 }
 
 // Follower hears of the changes that concern one host, and tells how far it has heard. Create it with [Hub.Follower].
@@ -201,6 +207,7 @@ func (h *Hub) run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; first = false {
 		head, err := h.store.Head(ctx)
 		if err == nil {
+			h.forget()
 			if !first {
 				for _, f := range h.all() {
 					f.miss()

@@ -44,9 +44,10 @@ func things(t *testing.T) (*record.Store, func(id, host string)) {
 
 func TestChangesReachTheHostsThatTheyConcern(t *testing.T) {
 	store, write := things(t)
+	forgotten := 0
 	hub := converge.NewHub(store, func(_ context.Context, c record.Change) ([]string, bool) {
 		return []string{"b"}, c.ID == "for all"
-	})
+	}, func() { forgotten++ })
 	var mu sync.Mutex
 	heard := map[string][]string{}
 	follow := func(host string) func() {
@@ -72,6 +73,7 @@ func TestChangesReachTheHostsThatTheyConcern(t *testing.T) {
 	leaveA()
 	write("4", "a")
 	leaveB()
+	require.Equal(t, 1, forgotten, "once for all followers, when the hub began")
 	leave := follow("a") // a hub whose last follower left begins anew
 	write("5", "a")
 	require.NoError(t, hub.CatchUp(t.Context()))
@@ -83,7 +85,7 @@ func TestAFollowerThatCannotBeginSaysSo(t *testing.T) {
 	store, _ := things(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	follower := converge.NewHub(store, nil).Follower("a", nil)
+	follower := converge.NewHub(store, nil, nil).Follower("a", nil)
 	if leave, err := follower.Follow(ctx, func(record.Change) {}, func() {}); err == nil {
 		leave() // it had begun before it looked
 	} else {

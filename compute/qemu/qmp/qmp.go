@@ -100,7 +100,8 @@ func negotiate(ctx context.Context, conn *net.UnixConn) (*Client, error) {
 	}
 	go c.read(reader)
 	if _, err := c.RunContext(ctx, []byte(`{"execute":"qmp_capabilities"}`)); err != nil {
-		return nil, errors.Join(err, c.Disconnect())
+		// Where ctx ended, the reader may have found the connection closed first.
+		return nil, errors.Join(err, ctx.Err(), c.Disconnect())
 	}
 	return c, nil
 }
