@@ -68,6 +68,7 @@ var modulesOf = map[string][]string{
 	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto},
+	"objectstore/swift": {uuid, crypto},
 }
 
 func TestModules(t *testing.T) {

@@ -1,9 +1,8 @@
 // Package swift serves an [objectstore.Service] over HTTP as OpenStack's Object Storage API v1, so that the swift and
 // openstack commands, gophercloud, rclone and Tempest work unchanged.
 //
-//	store, _ := objectstore.New(ctx, db, memobjects.New(nil), nil)
+//	store, err := objectstore.New(ctx, db, memobjects.New(nil), nil)
 //	handler := swift.Handler(store, tokens{}, &swift.Options{AuthURL: "http://127.0.0.1:5000/v3"})
-//	_ = http.ListenAndServe("127.0.0.1:8080", handler)
 //
 // Give the handler a listener of its own. An http.ServeMux in front cleans paths, and names of objects may hold dots and
 // slashes wherever they like. [Routes] are the operations as data; the API reference is
