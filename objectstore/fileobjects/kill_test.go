@@ -27,7 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var kills = flag.Int("kills", 50, "how often TestKill kills a process")
+var kills = flag.Int("kills", 15, "how often TestKill kills a process")
 
 // contentOf is what the killed process puts as ref, whose name says how large it is.
 func contentOf(ref string) []byte {
