@@ -179,7 +179,7 @@ func (w *world) requests() map[string]func(*rapid.T) {
 
 func (w *world) upload(t *rapid.T) (objectstore.Path, string) {
 	if len(w.uploads) == 0 {
-		t.Skip("no uploads")
+		t.Skip("no uploads") // this action, not the test: rapid draws another
 	}
 	u := rapid.SampledFrom(w.uploads).Draw(t, "upload")
 	return in(u.Container, u.Object), u.Account

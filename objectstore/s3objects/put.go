@@ -12,6 +12,7 @@ import (
 	"io/fs"
 
 	"github.com/kintoun/kintoun/objectstore/driver"
+	"github.com/kintoun/kintoun/objectstore/internal/remote"
 	"github.com/minio/minio-go/v7"
 )
 
@@ -42,7 +43,7 @@ func (s *Store) put(ctx context.Context, ref string, body io.Reader, size int64)
 		length = min(length, size+1) // whose end is seen at once
 	}
 	buffer := make([]byte, length)
-	n, err := fill(body, buffer)
+	n, err := remote.Fill(body, buffer)
 	switch {
 	case err == io.EOF: //nolint:errorlint // the end itself, not an error about it
 		sum := md5.Sum(buffer[:n])
@@ -59,17 +60,6 @@ func unlessTaken() minio.PutObjectOptions {
 	var options minio.PutObjectOptions
 	options.SetMatchETagExcept("*")
 	return options
-}
-
-// fill reads until the buffer is full or r fails. Unlike io.ReadFull it leaves r's error as it is, so that an upload that was
-// cut (io.ErrUnexpectedEOF) does not pass for one that ended.
-func fill(r io.Reader, buffer []byte) (n int, err error) {
-	for n < len(buffer) && err == nil {
-		var more int
-		more, err = r.Read(buffer[n:])
-		n += more
-	}
-	return n, err
 }
 
 // putParts uploads what is in the buffer, which is full, and then what the body yields.
@@ -97,7 +87,7 @@ func (s *Store) putParts(ctx context.Context, key string, body io.Reader, buffer
 		if end {
 			break
 		}
-		n, err = fill(body, buffer)
+		n, err = remote.Fill(body, buffer)
 		if end = err == io.EOF; err != nil && !end { //nolint:errorlint // the end itself, not an error about it
 			return content, err
 		}

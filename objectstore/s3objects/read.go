@@ -9,10 +9,10 @@ import (
 	"iter"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kintoun/kintoun/objectstore/driver"
+	"github.com/kintoun/kintoun/objectstore/internal/remote"
 	"github.com/minio/minio-go/v7"
 )
 
@@ -49,7 +49,7 @@ func (s *Store) open(ctx context.Context, ref string, offset, length int64) (io.
 		return body, nil
 	}
 	// The service answers with less where a range reaches too far.
-	if err := compareRange(header, offset, length); err != nil {
+	if err := remote.CompareRange(header, offset, length); err != nil {
 		return nil, errors.Join(err, body.Close())
 	}
 	return body, nil
@@ -68,24 +68,6 @@ func (s *Store) openNothing(ctx context.Context, ref string, offset, length int6
 		return nil, fmt.Errorf("the service has no %d bytes from %d on of %d", length, offset, info.Size)
 	}
 	return http.NoBody, nil
-}
-
-// compareRange looks at what the service says that it has sent.
-func compareRange(header http.Header, offset, length int64) error {
-	var first, last, size int64
-	said := header.Get("Content-Range")
-	if said == "" {
-		// All of it, which is right for an empty content, of which every range reaches too far.
-		size, _ = strconv.ParseInt(header.Get("Content-Length"), 10, 64)
-		last = size - 1
-	} else if _, err := fmt.Sscanf(said, "bytes %d-%d/%d", &first, &last, &size); err != nil {
-		return fmt.Errorf("the service answers a range with %q", said)
-	}
-	want, err := driver.Range(size, offset, length)
-	if err == nil && (first != offset || last-first+1 != want) {
-		err = fmt.Errorf("the service answers a range of %d bytes from %d on with %q", want, offset, said)
-	}
-	return err
 }
 
 // Remove implements [driver.Store].

@@ -14,6 +14,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/objects"
 	"github.com/kintoun/kintoun/objectstore/driver"
+	"github.com/kintoun/kintoun/objectstore/internal/remote"
 )
 
 // Put implements [driver.Store].
@@ -43,7 +44,7 @@ func (s *Store) put(ctx context.Context, ref string, body io.Reader, size int64)
 		length = min(length, size+1) // whose end is seen at once
 	}
 	buffer := make([]byte, length)
-	n, err := fill(body, buffer)
+	n, err := remote.Fill(body, buffer)
 	switch {
 	case err == io.EOF: //nolint:errorlint // the end itself, not an error about it
 		sum, err := s.send(ctx, s.name(ref), buffer[:n], objects.CreateOpts{IfNoneMatch: "*"})
@@ -65,17 +66,6 @@ func (s *Store) send(ctx context.Context, name string, b []byte, options objects
 	options.Content, options.ETag, options.ContentType = bytes.NewReader(b), hex.EncodeToString(sum[:]), "application/octet-stream"
 	err := objects.Create(ctx, s.client, s.container, name, options).Err
 	return hex.EncodeToString(sum[:]), err
-}
-
-// fill reads until the buffer is full or r fails. Unlike io.ReadFull it leaves r's error as it is, so that an upload that was
-// cut (io.ErrUnexpectedEOF) does not pass for one that ended.
-func fill(r io.Reader, buffer []byte) (n int, err error) {
-	for n < len(buffer) && err == nil {
-		var more int
-		more, err = r.Read(buffer[n:])
-		n += more
-	}
-	return n, err
 }
 
 // segment is a line of a static large object's manifest.
@@ -104,7 +94,7 @@ func (s *Store) putSegments(ctx context.Context, ref string, body io.Reader, buf
 		if end {
 			break
 		}
-		n, err = fill(body, buffer)
+		n, err = remote.Fill(body, buffer)
 		if end = err == io.EOF; err != nil && !end { //nolint:errorlint // the end itself, not an error about it
 			return content, err
 		}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"iter"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/objects"
 	"github.com/kintoun/kintoun/objectstore/driver"
+	"github.com/kintoun/kintoun/objectstore/internal/remote"
 	"github.com/kintoun/kintoun/probe"
 )
 
@@ -69,7 +69,7 @@ func (s *Store) open(ctx context.Context, ref string, offset, length int64) (io.
 		return result.Body, nil
 	}
 	// Swift answers with less where a range reaches too far.
-	if err := compareRange(result.Header, offset, length); err != nil {
+	if err := remote.CompareRange(result.Header, offset, length); err != nil {
 		return nil, errors.Join(err, result.Body.Close())
 	}
 	return result.Body, nil
@@ -88,24 +88,6 @@ func (s *Store) openNothing(ctx context.Context, ref string, offset, length int6
 		return nil, fmt.Errorf("Swift has no %d bytes from %d on of %d", length, offset, size)
 	}
 	return http.NoBody, nil
-}
-
-// compareRange looks at what Swift says that it has sent.
-func compareRange(header http.Header, offset, length int64) error {
-	var first, last, size int64
-	said := header.Get("Content-Range")
-	if said == "" {
-		// All of it, which is right for an empty content, of which every range reaches too far.
-		size, _ = strconv.ParseInt(header.Get("Content-Length"), 10, 64)
-		last = size - 1
-	} else if _, err := fmt.Sscanf(said, "bytes %d-%d/%d", &first, &last, &size); err != nil {
-		return fmt.Errorf("Swift answers a range with %q", said)
-	}
-	want, err := driver.Range(size, offset, length)
-	if err == nil && (first != offset || last-first+1 != want) {
-		err = fmt.Errorf("Swift answers a range of %d bytes from %d on with %q", want, offset, said)
-	}
-	return err
 }
 
 // together is how many contents are removed at the same time.
