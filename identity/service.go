@@ -104,12 +104,11 @@ func New(ctx context.Context, db *sql.DB, sealer Sealer, options *Options) (*Ser
 // Run empties the cache of validated tokens when another process changes the database, until ctx ends, whose error
 // it returns. A Service that has its database for itself does not need it.
 func (s *Service) Run(ctx context.Context) error {
-	leave, err := converge.NewHub(s.store, nil, nil).Follower("", nil).Follow(ctx, func(record.Change) { s.cache.clear() }, s.cache.clear)
+	leave, err := converge.NewHub(s.store, nil, s.cache.clear).Follower("", nil).Follow(ctx, func(record.Change) { s.cache.clear() }, func() {})
 	if err != nil {
 		return err
 	}
 	defer leave()
-	s.cache.clear()
 	<-ctx.Done()
 	return ctx.Err()
 }
