@@ -2,10 +2,10 @@ package format_test
 
 import (
 	"bytes"
-	"os/exec"
 	"testing"
 
 	"github.com/kintoun/kintoun/image/format"
+	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,9 +14,7 @@ const diskSize = "\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\xbe\xd8\x3b\xf4\x
 // aVHDX is one that qemu-img made; without qemu-img the test is left out.
 func aVHDX(t testing.TB) []byte {
 	t.Helper()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		t.Skip("needs qemu-img, of the package qemu-utils")
-	}
+	labtest.RequireProgram(t, "qemu-img", "qemu-utils")
 	return create(t, "-f", "vhdx", "image", "3M")
 }
 
