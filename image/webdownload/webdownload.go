@@ -60,6 +60,7 @@ const maxRedirects = 5
 // Downloader downloads. Create it with [New].
 type Downloader struct {
 	options Options
+	special []netip.Prefix
 	client  *http.Client
 }
 
@@ -68,7 +69,7 @@ func New(options *Options) (*Downloader, error) {
 	if options == nil || len(options.Hosts) == 0 {
 		return nil, fault.Wrap(fault.ErrInvalid, "no host is named that may be downloaded from")
 	}
-	d := &Downloader{options: *options}
+	d := &Downloader{options: *options, special: special()}
 	d.options.Hosts = slices.Clone(options.Hosts)
 	for i, host := range d.options.Hosts {
 		d.options.Hosts[i] = strings.ToLower(strings.TrimSuffix(host, "."))
@@ -134,7 +135,7 @@ func matches(allowed, host string) bool {
 
 // special are addresses that are not on the internet, or lead back into a network of one's own, beyond those that
 // package netip knows: see the IANA IPv4 and IPv6 Special-Purpose Address Registries.
-var special = func() (list []netip.Prefix) {
+func special() (list []netip.Prefix) {
 	for _, text := range []string{
 		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
 		"203.0.113.0/24", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
@@ -143,7 +144,7 @@ var special = func() (list []netip.Prefix) {
 		list = append(list, netip.MustParsePrefix(text))
 	}
 	return list
-}()
+}
 
 // checkAddr refuses what is not an address of the internet.
 func (d *Downloader) checkAddr(ip netip.Addr) error {
@@ -152,7 +153,7 @@ func (d *Downloader) checkAddr(ip netip.Addr) error {
 	if slices.ContainsFunc(d.options.Networks, within) {
 		return nil
 	}
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(special, within) {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(d.special, within) {
 		return fmt.Errorf("%w: it leads to the special address %s", ErrRefused, ip)
 	}
 	return nil
