@@ -27,7 +27,11 @@ func (a *api) metadefRoutes() []wire.Route {
 		{Method: "POST", Path: one + "/tags", Serve: a.setDefinedTags},
 		{Method: "POST", Path: one + "/tags/{name}", Serve: a.addDefinedTag},
 	}
-	for path, p := range map[string]parts{"resource_types": resourceTypeParts{}, "objects": objectParts{}, "properties": propertyParts{}, "tags": tagParts{}} {
+	for _, named := range []struct {
+		path  string
+		parts parts
+	}{{"resource_types", resourceTypeParts{}}, {"objects", objectParts{}}, {"properties", propertyParts{}}, {"tags", tagParts{}}} {
+		path, p := named.path, named.parts
 		routes = append(routes,
 			wire.Route{Method: "GET", Path: one + "/" + path, Serve: a.listParts(p)},
 			wire.Route{Method: "DELETE", Path: one + "/" + path + "/{name}", Serve: a.deletePart(p)})
