@@ -67,6 +67,54 @@ type Plugger interface {
 	Unplug(ctx context.Context, portID string) error
 }
 
+// Volumes is what the service needs of volumes. What the scope may not see is [ErrNotFound].
+type Volumes interface {
+	Volume(ctx context.Context, scope Scope, id string) (Volume, error)
+	// CreateVolume makes a volume and returns as it is being made. It is the owner's, as any other.
+	CreateVolume(ctx context.Context, scope Scope, spec VolumeSpec) (Volume, error)
+	// DeleteVolume deletes a volume that [Volumes.CreateVolume] made, or that goes with its server; gone already is no error.
+	DeleteVolume(ctx context.Context, id string) error
+	// ReserveVolume promises the volume to a server and returns the attachment's identifier. One that is in use and cannot be
+	// shared is [ErrConflict].
+	ReserveVolume(ctx context.Context, scope Scope, volumeID, serverID string) (attachmentID string, err error)
+	// DropAttachment takes the promise back, or ends what came of it; gone already is no error.
+	DropAttachment(ctx context.Context, attachmentID string) error
+}
+
+// Connector is what an agent needs of volumes: their contents on its own host.
+type Connector interface {
+	// Connect makes the attachment's volume reachable from the host, and describes it. It may be called again.
+	Connect(ctx context.Context, attachmentID, host string) (driver.Volume, error)
+	// Connected says that the server has the disk, under that name.
+	Connected(ctx context.Context, attachmentID, device string) error
+	// Disconnect ends the attachment once the server has let go of the disk; gone already is no error.
+	Disconnect(ctx context.Context, attachmentID string) error
+}
+
+// Volume is a volume, as far as compute cares.
+type Volume struct {
+	ID, Name string
+	// Status is Cinder's: a volume is attached when it is "available", or "in-use" and Shareable (multi-attach).
+	Status    string
+	SizeGiB   int
+	Bootable  bool
+	Shareable bool
+	Zone      string
+	// Image is what its content came from, for booting: kernel, memory, properties; its ID is empty for none.
+	Image Image
+	// Reason is why it is in error.
+	Reason string
+}
+
+// VolumeSpec is a volume to make for a server.
+type VolumeSpec struct {
+	Name    string
+	SizeGiB int
+	// At most one source: an image, a snapshot, or another volume; none is a blank disk.
+	ImageID, SnapshotID, VolumeID string
+	Type, Zone                    string
+}
+
 // Network is a network that servers attach to.
 type Network struct {
 	ID, Name string
