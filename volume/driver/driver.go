@@ -86,8 +86,8 @@ type Volume struct {
 	// Bytes is the size, a multiple of 512.
 	Bytes  int64
 	Source Source
-	// Passphrase makes an encrypted volume: its Bytes are what is inside a LUKS container that Connect's target shows
-	// raw, and Open opens. Empty is no encryption. It is no part of the volume: each call that needs it has it again.
+	// Passphrase makes an encrypted volume: Bytes are inside a LUKS container. [Volumes.Open] and [Volumes.Connect] show the
+	// container, [Unlocker] what is inside. Empty is no encryption. A driver does not keep it.
 	Passphrase []byte
 }
 
@@ -160,9 +160,9 @@ type Sparse interface {
 	Zero(offset, length int64) error
 }
 
-// Unlocker is implemented by drivers that encrypt: [Volumes.Open] and [Volumes.Connect] of an encrypted volume show the LUKS
-// container, and this what is inside.
+// Unlocker is implemented by drivers that encrypt.
 type Unlocker interface {
+	// Unlock is [Volumes.Open] of what is inside an encrypted volume or snapshot. A wrong passphrase is fs.ErrPermission.
 	Unlock(ctx context.Context, id string, access Access, passphrase []byte) (Device, error)
 }
 
