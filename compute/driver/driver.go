@@ -56,7 +56,11 @@ type Server struct {
 	// VCPUs is the number of virtual processors, MemoryMiB the memory.
 	VCPUs     int
 	MemoryMiB int
-	Root      Disk
+	// Root is the server's own disk; the zero value is none, for a server that boots from a volume.
+	Root Disk
+	// Volumes are its other disks, in the order in which the guest should find them. A running server is given those that
+	// it has not got, and loses those that are not here any more; one that has become larger grows in the guest's eyes.
+	Volumes []Volume
 	// Kernel and Initrd are files to boot directly, with CommandLine; empty boots from the disk.
 	Kernel, Initrd, CommandLine string
 	NICs                        []NIC
@@ -76,6 +80,39 @@ type Disk struct {
 	Format string
 	// SizeGiB is the disk's size; zero is the size of Base.
 	SizeGiB int
+}
+
+// Volume is a disk that exists without the server and outlives it.
+type Volume struct {
+	// ID is the volume's UUID; the disk's serial number in the guest begins with it.
+	ID string
+	// Boot says that the server boots from it, before its Root.
+	Boot bool
+	// Path is a file or block device on this host; otherwise NBD is where the disk is.
+	Path string
+	NBD  *NBD
+	// Format is "raw" or "qcow2". Passphrase opens a LUKS container in it, in which the disk is.
+	Format     string
+	Passphrase []byte
+	// Bytes is the disk's size.
+	Bytes    int64
+	ReadOnly bool
+	// Shared says that other servers may write to it at the same time.
+	Shared bool
+	// Limits bound what the server may do with it; zero is no limit.
+	Limits DiskLimits
+}
+
+// DiskLimits are numbers of operations and bytes per second.
+type DiskLimits struct{ IOPS, ReadIOPS, WriteIOPS, Bytes, ReadBytes, WriteBytes int64 }
+
+// NBD is an export of a server of the Network Block Device protocol.
+type NBD struct {
+	// Socket is a Unix socket on this host; otherwise Address is the server's "host:port".
+	Socket, Address string
+	Export          string
+	// CA, Certificate and Key (PEM) are what to authenticate with by TLS; empty is none.
+	CA, Certificate, Key []byte
 }
 
 // NIC is a network card on a device that exists already.
