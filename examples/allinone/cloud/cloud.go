@@ -29,6 +29,7 @@ import (
 	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/objectstore"
+	"github.com/kintoun/kintoun/volume"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -41,6 +42,7 @@ type Cloud struct {
 	LBaaS    *lbaas.Service
 	Metadata *metadata.Service
 	Objects  *objectstore.Service
+	Volumes  *volume.Service
 
 	options Options
 	ctx     context.Context //nolint:containedctx // what the hosts that are added later run under
@@ -120,6 +122,8 @@ func (c *Cloud) startIdentity(ctx context.Context) error {
 			{Type: "image", Name: "glance", Public: o.URL(Image)},
 			{Type: "object-store", Name: "swift", Public: o.URL(ObjectStore) + "/v1/AUTH_$(project_id)s"},
 			{Type: "s3", Name: "s3", Public: o.URL(S3)},
+			{Type: "volumev3", Name: "cinderv3", Public: o.URL(Volume) + "/v3/$(project_id)s"},
+			{Type: "block-storage", Name: "cinder", Public: o.URL(Volume) + "/v3/$(project_id)s"},
 		}})
 }
 
@@ -134,11 +138,14 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	if err := c.startImages(ctx); err != nil {
 		return err
 	}
+	if err := c.startVolumes(ctx); err != nil {
+		return err
+	}
 	networks := network.Options{TunnelType: o.TunnelType, MTU: o.MTU, PhysicalNetworks: []string{PhysicalNetwork}, Now: o.Now}
 	if c.Network, err = network.New(ctx, o.DB, &networks); err != nil {
 		return err
 	}
-	if c.Compute, err = compute.New(ctx, o.DB, computeImages{c.Image}, computeNetworks{c.Network}, &compute.Options{Now: o.Now}); err != nil {
+	if c.Compute, err = compute.New(ctx, o.DB, computeImages{c.Image}, computeNetworks{c.Network}, &compute.Options{Volumes: computeVolumes{c.Volumes}, Now: o.Now}); err != nil {
 		return err
 	}
 	if err := c.Compute.EnsureFlavors(ctx, flavors()...); err != nil {
@@ -152,6 +159,23 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	}
 	source := metadataSource{network: c.Network, compute: c.Compute, ports: computeNetworks{c.Network}}
 	c.Metadata, err = metadata.New(source, o.MetadataSecret, &metadata.Options{Log: o.Log})
+	return err
+}
+
+// startVolumes makes the volume service, which takes from images and objects what it needs.
+func (c *Cloud) startVolumes(ctx context.Context) error {
+	o := &c.options
+	if len(o.SecretsKey) == 0 {
+		o.SecretsKey = make([]byte, SecretsKeySize)
+		_, _ = rand.Read(o.SecretsKey) // it never fails
+	}
+	keys, err := newSecrets(ctx, o.DB, o.SecretsKey)
+	if err != nil {
+		return err
+	}
+	c.Volumes, err = volume.New(ctx, o.DB, &volume.Options{
+		Images: volumeImages{c.Image}, Backups: volumeBackups{c.Objects}, Servers: extendedVolumes{c}, Keys: keys, Now: o.Now,
+	})
 	return err
 }
 

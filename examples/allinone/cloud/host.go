@@ -3,7 +3,9 @@ package cloud
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/kintoun/kintoun/compute"
@@ -12,6 +14,8 @@ import (
 	lbaasdriver "github.com/kintoun/kintoun/lbaas/driver"
 	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
+	"github.com/kintoun/kintoun/volume"
+	volumedriver "github.com/kintoun/kintoun/volume/driver"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -23,6 +27,8 @@ type Host struct {
 	Resources compute.Resources
 	Network   network.Drivers
 	Servers   computedriver.Servers
+	// Volumes are the host's pools of volumes, by the names of their back ends.
+	Volumes map[string]volumedriver.Volumes
 	// Images finds the files that servers boot from; by default those of the cloud's image store, which must be on this
 	// machine then.
 	Images compute.ImageFiles
@@ -46,6 +52,7 @@ type Agents struct {
 	network *network.Agent
 	compute *compute.Agent
 	lbaas   *lbaas.Agent
+	volumes []*volume.Agent
 
 	running errgroup.Group
 	stop    context.CancelFunc
@@ -67,6 +74,9 @@ func (c *Cloud) AddHost(ctx context.Context, h Host) (*Agents, error) {
 	if a.lbaas != nil {
 		a.run(ctx, func(ctx context.Context) error { a.lbaas.Run(ctx); return nil })
 	}
+	for _, agent := range a.volumes {
+		a.run(ctx, agent.Run)
+	}
 	c.running.Go(a.running.Wait)
 	if err := a.started(ctx); err != nil {
 		return nil, errors.Join(err, a.Stop())
@@ -87,6 +97,9 @@ func (a *Agents) started(ctx context.Context) error {
 	if a.lbaas != nil {
 		err = errors.Join(err, a.lbaas.Started(ctx))
 	}
+	for _, agent := range a.volumes {
+		err = errors.Join(err, agent.Started(ctx))
+	}
 	return err
 }
 
@@ -106,7 +119,13 @@ func (c *Cloud) agents(h Host) (*Agents, error) {
 		h.Images = computeImages{c.Image}
 	}
 	plugger := computePlugger{agent: a.network, owner: h.TapOwner}
-	a.compute = compute.NewAgent(c.Compute, h.Name, h.Servers, plugger, h.Images, &compute.AgentOptions{Resources: h.Resources, Log: o.Log})
+	a.compute = compute.NewAgent(c.Compute, h.Name, h.Servers, plugger, h.Images, &compute.AgentOptions{
+		Resources: h.Resources, Connector: computeVolumes{c.Volumes}, Log: o.Log,
+	})
+	for _, name := range slices.Sorted(maps.Keys(h.Volumes)) {
+		backend := volume.Backend{Host: h.Name, Name: name}
+		a.volumes = append(a.volumes, volume.NewAgent(c.Volumes, backend, h.Volumes[name], &volume.AgentOptions{Log: o.Log}))
+	}
 	if h.Balancers == nil {
 		return a, nil
 	}
@@ -125,12 +144,18 @@ func (a *Agents) Beat(ctx context.Context, at time.Time) error {
 	if a.lbaas != nil {
 		err = errors.Join(err, a.lbaas.Beat(ctx, at))
 	}
+	for _, agent := range a.volumes {
+		err = errors.Join(err, agent.Beat(ctx, at))
+	}
 	return err
 }
 
 // Settle returns when the host is as it was wanted when it was called, or with ctx's error.
 func (a *Agents) Settle(ctx context.Context) error {
 	settle := []func(context.Context) error{a.compute.Settle, a.network.Settle}
+	for _, agent := range a.volumes {
+		settle = append(settle, agent.Settle)
+	}
 	if a.lbaas != nil {
 		settle = append(settle, a.lbaas.Settle)
 	}
@@ -144,7 +169,7 @@ func (a *Agents) Settle(ctx context.Context) error {
 
 // Settle returns when every host is as it was wanted when it was called, or with ctx's error.
 func (c *Cloud) Settle(ctx context.Context) error {
-	for _, settle := range []func(context.Context) error{c.Compute.Settle, c.Network.Settle, c.LBaaS.Settle} {
+	for _, settle := range []func(context.Context) error{c.Volumes.Settle, c.Compute.Settle, c.Network.Settle, c.LBaaS.Settle} {
 		if err := settle(ctx); err != nil {
 			return err
 		}

@@ -27,14 +27,17 @@ const (
 	// ObjectStore is Swift's dialect of object storage, S3 Amazon's, over the same objects.
 	ObjectStore Service = "object-store"
 	S3          Service = "s3"
+	Volume      Service = "volume"
 )
 
 // Services are all of them, in the order that they are listed to users.
-func Services() []Service { return []Service{Identity, Compute, Network, Image, ObjectStore, S3} }
+func Services() []Service {
+	return []Service{Identity, Compute, Network, Image, ObjectStore, S3, Volume}
+}
 
 // DefaultPorts are the ports that OpenStack's services have; S3, which is none, has the one that its tools expect.
 func DefaultPorts() map[Service]int {
-	return map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292, ObjectStore: 8080, S3: 9000}
+	return map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292, ObjectStore: 8080, S3: 9000, Volume: 8776}
 }
 
 // Options say what cloud to start. DB, Images and Objects are required.
@@ -59,6 +62,8 @@ type Options struct {
 	ObjectsDB *sql.DB
 	// Keys seal tokens; by default new ones, whose tokens end with the process.
 	Keys *fernet.Keys
+	// SecretsKey seals the keys of encrypted volumes, [SecretsKeySize] bytes; random by default: such volumes end with the process.
+	SecretsKey []byte
 	// MetadataSecret is what the metadata service shares with its proxies, 16 bytes or more; a random one by default.
 	MetadataSecret []byte
 

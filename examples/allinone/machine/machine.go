@@ -43,6 +43,9 @@ type Options struct {
 	Accelerator string
 	// TunnelAddress is this host's address for the traffic between hosts.
 	TunnelAddress netip.Addr
+	// VolumeBytes is how large the file system for volumes is that is made in a file where DataDir's own cannot share blocks
+	// between files.
+	VolumeBytes int64
 	// ExternalBridge is the bridge that stands for the physical network "public".
 	ExternalBridge string
 	// ExternalAddress is this host's own address on the external bridge; invalid for none.

@@ -18,6 +18,8 @@ import (
 	"github.com/kintoun/kintoun/lbaas/memlb"
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/memnet"
+	volumedriver "github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/memvolume"
 )
 
 // The kinds of error that this package makes itself.
@@ -34,6 +36,7 @@ type Host struct {
 	cloud     *Cloud
 	resources compute.Resources
 	address   netip.Addr
+	pool      *memvolume.Pool // what is on its disks outlives a loss of power
 
 	mu        sync.Mutex
 	agents    *cloud.Agents // nil while the cloud does not reach the host
@@ -41,6 +44,12 @@ type Host struct {
 	balancers *memlb.Driver
 	network   network.Drivers
 }
+
+// poolBytes is how much a host's pool of volumes holds; it takes memory as they are written to.
+const poolBytes = 10 << 40
+
+// poolName is the volume back end of every host.
+const poolName = "memory"
 
 // defaultResources are those of a large machine.
 func defaultResources() compute.Resources {
@@ -55,7 +64,7 @@ func (c *Cloud) AddHost(name string, resources *compute.Resources) (*Host, error
 		return nil, fmt.Errorf("host %q is there already: %w", name, ErrConflict)
 	}
 	n := len(c.hosts) + 1
-	h := &Host{Name: name, cloud: c, resources: defaultResources(), address: netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})}
+	h := &Host{Name: name, cloud: c, pool: memvolume.NewPool(poolBytes), resources: defaultResources(), address: netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})}
 	if resources != nil {
 		h.resources = *resources
 	}
@@ -111,6 +120,7 @@ func (h *Host) Join() error {
 	var err error
 	h.agents, err = h.cloud.Cloud.AddHost(context.Background(), cloud.Host{
 		Name: h.Name, Resources: h.resources, Network: h.network, Servers: servers, Images: noFiles{}, TunnelAddress: h.address,
+		Volumes: map[string]volumedriver.Volumes{poolName: memvolume.New(h.pool, &memvolume.Options{Faults: h.cloud.Faults, Host: h.Name})},
 		Balancers: func(lbaasdriver.Plugger) (lbaasdriver.Balancers, error) { return h.balancers, nil },
 	})
 	return err

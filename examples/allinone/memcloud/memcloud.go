@@ -170,7 +170,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 
 // wrap has requests that change something wait until the cloud has done it.
 func (c *Cloud) wrap(service cloud.Service, handler http.Handler) http.Handler {
-	if c.options.BuildTime == 0 && (service == cloud.Compute || service == cloud.Network) {
+	if c.options.BuildTime == 0 && (service == cloud.Compute || service == cloud.Network || service == cloud.Volume) {
 		handler = c.settling(handler)
 	}
 	if c.options.Wrap != nil {
