@@ -120,7 +120,7 @@ func (h *Host) Join() error {
 	var err error
 	h.agents, err = h.cloud.Cloud.AddHost(context.Background(), cloud.Host{
 		Name: h.Name, Resources: h.resources, Network: h.network, Servers: servers, Images: noFiles{}, TunnelAddress: h.address,
-		Volumes: map[string]volumedriver.Volumes{poolName: memvolume.New(h.pool, &memvolume.Options{Faults: h.cloud.Faults, Host: h.Name})},
+		Volumes:   map[string]volumedriver.Volumes{poolName: memvolume.New(h.pool, &memvolume.Options{Faults: h.cloud.Faults, Host: h.Name})},
 		Balancers: func(lbaasdriver.Plugger) (lbaasdriver.Balancers, error) { return h.balancers, nil },
 	})
 	return err
