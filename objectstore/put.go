@@ -53,7 +53,7 @@ func (s *Service) Put(ctx context.Context, caller Caller, path Path, spec PutSpe
 		return nil, err
 	}
 	row := objectRow{Object: Object{Name: path.Object, ObjectInfo: info, Size: kept.size, ETag: kept.md5}, Content: kept.ref}
-	result, err := s.place(ctx, &caller, path, row, &spec.Conditions, nil)
+	result, err := s.place(ctx, &caller, path, row, &spec.Conditions, kept.write)
 	if err != nil {
 		s.giveUp(ctx, kept.ref, err)
 		return nil, err
@@ -156,10 +156,11 @@ func fits(a *Account, c *Container, old *objectRow, size int64) error {
 	return nil
 }
 
-// kept is a content that is in the store and that nothing has yet.
+// kept is a content that nothing has yet. It is in the store, or is to be written with the record that has it.
 type kept struct {
 	ref, md5 string
 	size     int64
+	write    func(*txn) error // nil if it is in the store
 }
 
 // newRef names a content: by host and Service, so that it is known whose it was, and by time, so that it is known when.
@@ -182,6 +183,9 @@ func (s *Service) keep(ctx context.Context, body io.Reader, spec *PutSpec, info 
 			return kept{}, err
 		}
 		return k, s.verify(&k, spec, info)
+	}
+	if spec.Size > 0 && spec.Size <= s.small {
+		return s.keepSmall(source, spec, info)
 	}
 	begun := s.now()
 	k.ref = s.newRef()
@@ -236,7 +240,7 @@ func (s *Service) giveUp(ctx context.Context, ref string, err error) {
 
 // discard removes a content that nothing ever had. What fails is left to a later start.
 func (s *Service) discard(ctx context.Context, ref string) {
-	if ref == "" {
+	if ref == "" || isSmall(ref) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)

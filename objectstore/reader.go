@@ -74,7 +74,11 @@ type stored struct {
 }
 
 func (c stored) open(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-	r, err := c.s.contents.Open(ctx, c.ref, offset, length)
+	open := c.s.contents.Open
+	if isSmall(c.ref) {
+		open = c.s.openSmall
+	}
+	r, err := open(ctx, c.ref, offset, length)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Wrap(ErrUnavailable, "the content %s is not in the store: the object was replaced at this moment, or lost: %v", c.ref, err)
 	}

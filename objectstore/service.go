@@ -102,6 +102,9 @@ type Service struct {
 	parts      *record.Table[partRow]
 	expiries   *record.Table[expiry]
 	garbage    *record.Table[garbage]
+	contained  *record.Table[small]
+
+	small int64 // contents of up to so many bytes are kept in the database
 
 	host, run string // what references of this host, and of this Service, begin with
 	clock     clock
@@ -131,6 +134,10 @@ func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) 
 	s.parts = record.Define(records, "parts", partTable)
 	s.expiries = record.Define(records, "expiries", expiryTable)
 	s.garbage = record.Define(records, "garbage", garbageTable)
+	s.contained = record.Define(records, "contents", smallTable)
+	if store, ok := store.(driver.Small); ok {
+		s.small = store.SmallBytes()
+	}
 	records.UseClock(s.options.Now)
 	if err := records.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("object records: %w", err)

@@ -3,6 +3,7 @@ package objectstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,12 +192,19 @@ func (s *Service) remove(ctx context.Context, refs []string) error {
 	if len(refs) == 0 {
 		return nil
 	}
-	if err := s.contents.Remove(ctx, refs...); err != nil {
-		return err
+	if inStore := slices.DeleteFunc(slices.Clone(refs), isSmall); len(inStore) > 0 {
+		if err := s.contents.Remove(ctx, inStore...); err != nil {
+			return err
+		}
 	}
 	return s.write(ctx, func(t *txn) error {
 		t.wrote++
 		for _, ref := range refs {
+			if isSmall(ref) {
+				if err := forgetGone(s.contained.Delete(t.Tx, ref)); err != nil {
+					return err
+				}
+			}
 			if err := forgetGone(s.garbage.Delete(t.Tx, ref)); err != nil {
 				return err
 			}

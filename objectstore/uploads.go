@@ -128,7 +128,7 @@ func (s *Service) PutPart(ctx context.Context, caller Caller, path Path, upload 
 		return nil, err
 	}
 	row := partRow{Upload: upload, Content: kept.ref, UploadPart: UploadPart{Number: number, Size: kept.size, ETag: kept.md5, Checksums: info.Checksums}}
-	part, err := s.placePart(ctx, &caller, path, row, nil)
+	part, err := s.placePart(ctx, &caller, path, row, kept.write)
 	if err != nil {
 		s.giveUp(ctx, kept.ref, err)
 		return nil, err
@@ -150,13 +150,13 @@ func (s *Service) placePart(ctx context.Context, caller *Caller, path Path, row 
 		} else if err != nil {
 			return err
 		}
+		if err := fits(a, c, &objectRow{}, row.Size); err != nil {
+			return err
+		}
 		if check != nil {
 			if err := check(t); err != nil {
 				return err
 			}
-		}
-		if err := fits(a, c, &objectRow{}, row.Size); err != nil {
-			return err
 		}
 		return t.putPart(c, u, row, old)
 	})

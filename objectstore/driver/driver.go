@@ -12,7 +12,7 @@
 //
 // Package fileobjects keeps files on a disk, memobjects memory, s3objects any S3 and swiftobjects an existing Swift;
 // sealedobjects encrypts what another one keeps. Package drivertest is the suite that all pass. What only some stores can do is an optional interface, found by type assertion:
-// [Checker].
+// [Checker] and [Small].
 //
 // The package needs nothing but the standard library, and keeps nothing itself: it has what stores share, [CheckRef], [Body] and
 // [Range]. Errors wrap fs.ErrNotExist, fs.ErrExist and fs.ErrInvalid where the
@@ -62,6 +62,11 @@ type Checker interface {
 	// put, mends what it can, and yields the references of those that are damaged.
 	Check(ctx context.Context, rate int64) iter.Seq2[string, error]
 }
+
+// Small is implemented by stores that would rather not be given contents of up to SmallBytes bytes each: who keeps records of
+// contents may keep these with them, which costs one write instead of two. A store that does more for a content than keeping it,
+// such as encrypting it, is none of these.
+type Small interface{ SmallBytes() int64 }
 
 // Content is what a store learned of a content while keeping it.
 type Content struct {

@@ -94,12 +94,20 @@ type Store struct {
 var (
 	_ driver.Store   = (*Store)(nil)
 	_ driver.Checker = (*Store)(nil)
+	_ driver.Small   = (*Store)(nil)
 )
 
 const (
 	files = "files"
 	tmp   = "tmp"
 )
+
+// smallBytes is what is cheaper as a row beside the object's own than as one here.
+const smallBytes = 16 << 10
+
+// SmallBytes is how large the contents are that who has a database of objects better keeps in it: 16 KiB, or less where
+// packing is limited to less.
+func (s *Store) SmallBytes() int64 { return min(smallBytes, s.packLimit) }
 
 // New opens the store in dir, which it creates if it is not there, with its index in db, and removes leftovers.
 func New(ctx context.Context, dir string, db *sql.DB, options *Options) (*Store, error) {
