@@ -44,6 +44,7 @@ bench:
 	@examples/allinone/guest/build --disk build/guest
 	@scripts/rivals
 	go test -run '^$$' -bench . -skip '^BenchmarkServer$$' -benchtime 1s -p 1 -timeout 30m ./...
+	go test -run '^$$' -bench '^BenchmarkListPage$$' -timeout 10m ./objectstore -objectstore.many 1000000
 	go test -run '^$$' -bench '^BenchmarkServer$$' -benchtime 8x -timeout 30m ./examples/allinone/e2e
 
 lint:

@@ -21,6 +21,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // rivals is where scripts/rivals puts the programs that object storage is measured beside.
@@ -32,6 +33,7 @@ type target struct {
 	pid  int
 	put  func(key string, size int64) error
 	get  func(key string, size int64) error
+	del  func(key string) error
 }
 
 const mib = 1 << 20
@@ -103,6 +105,7 @@ func plain(name, url string, pid int) *target {
 		name: name, pid: pid,
 		put: func(key string, size int64) error { return do(http.MethodPut, key, size) },
 		get: func(key string, size int64) error { return do(http.MethodGet, key, size) },
+		del: func(key string) error { return do(http.MethodDelete, key, 0) },
 	}
 }
 
@@ -132,6 +135,7 @@ func signed(b *testing.B, name, address string, pid int) *target {
 			}
 			return nil
 		},
+		del: func(key string) error { return client.RemoveObject(ctx, "bench", key, minio.RemoveObjectOptions{}) },
 	}
 }
 
@@ -210,12 +214,38 @@ func atOnce(b *testing.B, connections int, size int64, op func(n int64) error) {
 	}
 }
 
+// deleteAll deletes as many objects as the benchmark wants, which it puts there first.
+func (t *target) deleteAll(b *testing.B, connections int) {
+	each := func(op func(key string) error) {
+		var all errgroup.Group
+		for first := range connections {
+			all.Go(func() error {
+				for n := first; n < b.N; n += connections {
+					if err := op(fmt.Sprintf("d%d", n)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		require.NoError(b, all.Wait())
+	}
+	each(func(key string) error { return t.put(key, 1<<10) })
+	b.ResetTimer()
+	each(t.del)
+}
+
 // distinct is how many objects of a size are written before one is written again: large ones fill the disk.
 func distinct(size int64) int64 { return max(4, 256*mib/size) }
 
-// BenchmarkObjects puts and gets objects, by this house's dialects and by servers that others use, in turns.
+// BenchmarkObjects puts, gets and deletes objects, by this house's dialects and by servers that others use, in turns.
 func BenchmarkObjects(b *testing.B) {
 	targets := append(kintoun(b), nginx(b), versitygw(b))
+	for _, connections := range []int{1, 16} {
+		for _, t := range targets {
+			b.Run(fmt.Sprintf("delete/1KiB/%d/%s", connections, t.name), func(b *testing.B) { t.deleteAll(b, connections) })
+		}
+	}
 	for _, size := range []int64{1 << 10, 64 << 10, 64 * mib, 1024 * mib} {
 		for _, connections := range []int{1, 16} {
 			for _, t := range targets {
