@@ -67,7 +67,7 @@ func newCloud(t testing.TB, fabric string) *testCloud {
 	require.NoError(t, err, string(out))
 	c.Host, c.Listen, c.Region = "walkthrough", "127.0.0.1", "RegionOne"
 	c.DataDir, c.RunDir = filepath.Join(dir, "data"), filepath.Join(dir, "run")
-	c.Ports = map[cloud.Service]int{cloud.Identity: 5000, cloud.Compute: 8774, cloud.Network: 9696, cloud.Image: 9292}
+	c.Ports = map[cloud.Service]int{cloud.Identity: 5000, cloud.Compute: 8774, cloud.Network: 9696, cloud.Image: 9292, cloud.Volume: 8776}
 	c.args = []string{"serve", "-host", c.Host, "-data", c.DataDir, "-run", c.RunDir, "-fabric", fabric, "-external-address", "10.0.0.1/24"}
 	c.start()
 	t.Cleanup(c.end)

@@ -31,6 +31,8 @@ type walk struct {
 	network, subnet, router, pool string
 	vip                           map[string]any
 	dhcp                          string
+	// Checksums of what was written to a volume, before and after a snapshot of it.
+	first, second string
 }
 
 func TestWalkthroughOnOpenVSwitch(t *testing.T) { replay(t, "openvswitch") }
