@@ -162,9 +162,6 @@ func (d *Driver) Apply(ctx context.Context, want driver.Volume) error {
 	if v != nil {
 		return grow(v.content, want)
 	}
-	if p.snapshots[want.ID] != nil {
-		return fmt.Errorf("memvolume: volume %s: a snapshot has that identifier: %w", want.ID, fs.ErrInvalid)
-	}
 	c, err := p.begun(want)
 	if err != nil {
 		return err
