@@ -118,7 +118,7 @@ func newAPI(service *volume.Service, options *Options) *api {
 func (a *api) operations() []operation {
 	return slices.Concat(
 		a.volumeOperations(), a.metadataOperations(), a.snapshotOperations(), a.attachmentOperations(), a.typeOperations(),
-		a.quotaOperations(), a.serviceOperations(), a.messageOperations(), a.extensionOperations(),
+		a.quotaOperations(), a.serviceOperations(), a.messageOperations(), a.filterOperations(), a.extensionOperations(),
 	)
 }
 

@@ -28,7 +28,9 @@ func record(properties fields, required ...string) *schema {
 // wrap is a body with one property.
 func wrap(name string, inner *schema) *schema { return record(fields{name: inner}, name) }
 
-func list(items *schema) *schema { return &schema{Types: []string{"array"}, Items: items, Unique: true} }
+func list(items *schema) *schema {
+	return &schema{Types: []string{"array"}, Items: items, Unique: true}
+}
 
 func either(schemas ...*schema) *schema { return &schema{OneOf: schemas} }
 
@@ -176,6 +178,16 @@ func (t *trimmed) UnmarshalJSON(data []byte) error {
 	}
 	*t = trimmed(strings.TrimSpace(s))
 	return nil
+}
+
+// lowered is a text in lower case; null is empty.
+type lowered string
+
+func (l *lowered) UnmarshalJSON(data []byte) error {
+	var s string
+	err := json.Unmarshal(data, &s)
+	*l = lowered(strings.ToLower(s))
+	return err
 }
 
 // number reads a number that was sent as one or as a text.
