@@ -118,7 +118,9 @@ func newAPI(service *volume.Service, options *Options) *api {
 func (a *api) operations() []operation {
 	return slices.Concat(
 		a.volumeOperations(), a.metadataOperations(), a.snapshotOperations(), a.attachmentOperations(), a.typeOperations(),
-		a.quotaOperations(), a.serviceOperations(), a.messageOperations(), a.filterOperations(), a.extensionOperations(),
+		a.quotaOperations(), a.serviceOperations(), a.messageOperations(), a.groupTypeOperations(), a.groupOperations(),
+		a.backupOperations(), a.transferOperations(), a.qosOperations(), a.manageOperations(), a.filterOperations(),
+		a.extensionOperations(), a.absentOperations(),
 	)
 }
 

@@ -92,20 +92,27 @@ func (c *call) typeFilter() (filter volume.TypeFilter, err error) {
 			return filter, fault.Wrap(volume.ErrInvalid, "Invalid filters %s are found in query options.", key)
 		}
 	}
-	if c.admin() {
-		public := true
-		switch value := query.Get("is_public"); strings.ToLower(value) {
-		case "none":
-			return c.specFilter(filter)
-		case "":
-		default:
-			if public, err = wire.ParseBool(value); err != nil {
-				return filter, fault.Wrap(volume.ErrInvalid, "Invalid is_public filter [%s]", value)
-			}
-		}
-		filter.Public = &public
+	if filter.Public, err = c.publicFilter(); err != nil {
+		return filter, err
 	}
 	return c.specFilter(filter)
+}
+
+// publicFilter reads is_public, which counts for admins only: true unless it is "None", which is both. Everybody else
+// is shown what they may use.
+func (c *call) publicFilter() (*bool, error) {
+	value := c.URL.Query().Get("is_public")
+	if !c.admin() || strings.EqualFold(value, "none") {
+		return nil, nil
+	}
+	public := true
+	if value != "" {
+		var err error
+		if public, err = wire.ParseBool(value); err != nil {
+			return nil, fault.Wrap(volume.ErrInvalid, "Invalid is_public filter [%s]", value)
+		}
+	}
+	return &public, nil
 }
 
 // specFilter reads extra_specs (since 3.52).
