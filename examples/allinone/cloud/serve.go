@@ -27,7 +27,7 @@ func (c *Cloud) serve(ctx context.Context) {
 	groups := securityGroups{c.Network}
 	c.listenAndServe(ctx, Compute, nova.Handler(c.Compute, c.Identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Before: o.Before, Log: o.Log}))
 	c.listenAndServe(ctx, Network, c.networkAPI(authURL))
-	c.listenAndServe(ctx, Volume, cinder.Handler(c.Volumes, c.Identity, &cinder.Options{AuthURL: authURL, PublicURL: o.URL(Volume), Before: o.Before, Log: o.Log}))
+	c.listenAndServe(ctx, Volume, cinder.Handler(c.Volumes, c.Identity, &cinder.Options{AuthURL: authURL, Before: o.Before, Log: o.Log}))
 	objects := &swift.Options{AuthURL: authURL, PublicURL: o.URL(ObjectStore), Before: o.Before, Log: o.Log}
 	c.listenAndServe(ctx, ObjectStore, swift.Handler(c.Objects, c.Identity, objects))
 	c.listenAndServe(ctx, S3, s3.Handler(c.Objects, s3Keys{c.Identity, objects}, &s3.Options{Region: o.Region, Now: o.Now, Before: o.Before, Log: o.Log}))

@@ -72,7 +72,7 @@ func (c computeVolumes) reason(ctx context.Context, v *volume.Volume) string {
 	if err != nil || len(messages) == 0 {
 		return ""
 	}
-	return messages[0].Text()
+	return messages[0].Text
 }
 
 func (c computeVolumes) Snapshot(ctx context.Context, scope compute.Scope, id string) (compute.Snapshot, error) {

@@ -26,6 +26,8 @@ import (
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/dhcp"
 	"github.com/kintoun/kintoun/network/netnsrouter"
+	volumedriver "github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/filevolume"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,9 +45,9 @@ type Options struct {
 	Accelerator string
 	// TunnelAddress is this host's address for the traffic between hosts.
 	TunnelAddress netip.Addr
-	// VolumeBytes is how large the file system for volumes is that is made in a file where DataDir's own cannot share blocks
-	// between files.
-	VolumeBytes int64
+	// VolumesGiB is how large the file system for volumes is that is made in a (sparse) file where DataDir's own cannot share
+	// blocks between files.
+	VolumesGiB int
 	// ExternalBridge is the bridge that stands for the physical network "public".
 	ExternalBridge string
 	// ExternalAddress is this host's own address on the external bridge; invalid for none.
@@ -77,6 +79,7 @@ type Machine struct {
 	dhcp      *dhcp.Driver
 	routers   *netnsrouter.Driver
 	servers   *qemu.Driver
+	volumes   *filevolume.Driver
 	balancers *haproxy.Driver
 	proxy     *proxy.Proxy
 }
@@ -103,6 +106,9 @@ func open(ctx context.Context, o *Options) (*Machine, error) {
 	if m.servers, err = qemu.New(ctx, &qemu.Options{Dir: o.DataDir, RunDir: o.RunDir, Accelerator: o.Accelerator}); err != nil {
 		return m, err
 	}
+	if m.volumes, err = newVolumes(ctx, o); err != nil {
+		return m, err
+	}
 	if m.fabric, err = newFabric(ctx, o); err != nil {
 		return m, err
 	}
@@ -110,10 +116,14 @@ func open(ctx context.Context, o *Options) (*Machine, error) {
 	return m, nil
 }
 
+// volumesName is the back end of this machine's volumes.
+const volumesName = "files"
+
 // Host is the machine for [cloud.Cloud.AddHost].
 func (m *Machine) Host() cloud.Host {
 	return cloud.Host{
 		Name: m.options.Host, Resources: resources(&m.options), Servers: m.servers,
+		Volumes: map[string]volumedriver.Volumes{volumesName: m.volumes},
 		Network: network.Drivers{Fabric: m.fabric, Routers: m.routers, DHCP: m.dhcp}, Balancers: m.newBalancers,
 		Metadata: m.newMetadata, MetadataAddress: proxy.NetworkListen().Addr(), MetadataPort: routerMetadataPort,
 		TunnelAddress: m.options.TunnelAddress, TapOwner: m.servers.UID(),

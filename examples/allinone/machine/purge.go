@@ -12,7 +12,7 @@ import (
 )
 
 // Purge removes everything that earlier processes left on this host: servers, balancers, routers, networks. The
-// database and the images stay.
+// database, the images and the volumes stay.
 func Purge(ctx context.Context, o Options) error {
 	if _, err := os.Stat(o.DataDir); err != nil {
 		return err
@@ -30,7 +30,7 @@ func Purge(ctx context.Context, o Options) error {
 	for _, d := range []remover{m.balancers, m.routers, m.dhcp, m.fabric.Ports(), m.fabric.Networks()} {
 		failures = append(failures, removeAll(ctx, d))
 	}
-	failures = append(failures, m.fabric.purge(ctx), deleteBridge(o.ExternalBridge))
+	failures = append(failures, m.fabric.purge(ctx), deleteBridge(o.ExternalBridge), m.volumes.Unmount(ctx))
 	return errors.Join(append(failures, m.Close())...)
 }
 

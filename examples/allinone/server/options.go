@@ -48,6 +48,8 @@ func (o *Options) HostSettings() settings.Table {
 			Help: "virtual network: openvswitch has GRE between hosts, bridge VXLAN; auto takes openvswitch where the kernel has its datapath"},
 		{Name: "accelerator", Kind: "kind", Value: settings.Choice(&o.Accelerator, "auto", "auto", "kvm", "tcg"),
 			Help: "virtual machine: auto takes kvm where it really runs a guest"},
+		{Name: "volumes-size", Kind: "GiB", Value: settings.Number(&o.VolumesGiB, 20, 1, 1<<20),
+			Help: "volumes where the file system of -data cannot share blocks between files (ext4): one that can is made in a file of this size, which takes room as volumes are written to"},
 		{Name: "external-bridge", Kind: "bridge", Help: "what is the physical network \"public\"; made when missing", Value: settings.Text(&o.ExternalBridge, "br-ex")},
 		{Name: "external-address", Kind: "address/bits", Help: "this host's own address on the external bridge", Default: "none", Value: settings.Prefix(&o.ExternalAddress)},
 		{Name: "tunnel-address", Kind: "address", Help: "this host's address for the traffic between hosts", Default: "none, one host only", Value: settings.Address(&o.TunnelAddress)},

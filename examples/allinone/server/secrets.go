@@ -2,7 +2,9 @@ package server
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +28,25 @@ func (o *Options) Demo() (cloud.Credentials, error) {
 
 func (o *Options) credentials(user, project, password string) cloud.Credentials {
 	return cloud.Credentials{AuthURL: o.URL(cloud.Identity) + "/v3", Region: o.Region, User: user, Password: password, Project: project}
+}
+
+// secretsKey seals the keys of encrypted volumes. It is made at the first start.
+func (o *Options) secretsKey() ([]byte, error) {
+	fresh := make([]byte, cloud.SecretsKeySize)
+	_, _ = rand.Read(fresh) // it never fails
+	path := o.Path("secrets-key")
+	text, err := Secret(path, hex.EncodeToString(fresh))
+	if err != nil {
+		return nil, err
+	}
+	key, err := hex.DecodeString(text)
+	if err == nil && len(key) != cloud.SecretsKeySize {
+		err = hex.ErrLength
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key of secrets in %s is not %d hexadecimal digits: put back a copy of it, encrypted volumes cannot be opened without it: %w", path, 2*cloud.SecretsKeySize, err)
+	}
+	return key, nil
 }
 
 // Secret returns what the file holds; a new file is made, readable for its owner only, with the given secret or,

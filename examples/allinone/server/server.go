@@ -105,6 +105,9 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 		return c, err
 	}
 	c.MetadataSecret = []byte(secret)
+	if c.SecretsKey, err = o.secretsKey(); err != nil {
+		return c, err
+	}
 	if c.Keys, err = fernet.Open(o.Path("fernet-keys"), nil); err != nil {
 		return c, err
 	}
