@@ -83,10 +83,10 @@ func (a *Agent) settleVolumes(ctx context.Context, v *Server) error {
 	for i := range v.Volumes {
 		at := &v.Volumes[i]
 		var err error
-		switch {
-		case at.State == VolumeAttaching:
+		switch at.State {
+		case VolumeAttaching:
 			err = a.options.Connector.Connected(ctx, at.AttachmentID, at.Device)
-		case at.State == VolumeDetaching:
+		case VolumeDetaching:
 			err = a.disconnect(ctx, at)
 		}
 		if err != nil {
@@ -167,7 +167,7 @@ func (a *Agent) changeVolume(ctx context.Context, v *Server, at *AttachedVolume)
 
 // volumeDone ends what was to do with a server's volume. The agent hears of it: there may be more to do.
 func (s *Service) volumeDone(ctx context.Context, serverID string, was AttachedVolume) error {
-	err := s.changeVolume(ctx, serverID, was, s.servers.Update, func(tx *record.Tx, v *Server, at *AttachedVolume) error {
+	err := s.changeVolume(ctx, serverID, was, s.servers.Update, func(tx *record.Tx, v *Server, _ *AttachedVolume) error {
 		v.settledVolumes(&Server{Volumes: []AttachedVolume{was}})
 		return s.finish(tx, v, nil)
 	})

@@ -321,9 +321,16 @@ func (v *Server) AttachedVolumes() []AttachedVolume {
 	return slices.DeleteFunc(slices.Clone(v.Volumes), func(a AttachedVolume) bool { return a.State == VolumeReserving })
 }
 
-// VolumeExtended tells a server that one of its volumes has grown. A server that does not have it, or does not run, has
-// nothing to learn.
+// VolumeExtended tells a server that one of its volumes has grown; zero looks its size up. A server that does not run has
+// nothing to learn, one that does not have the volume is [ErrNotFound].
 func (s *Service) VolumeExtended(ctx context.Context, serverID, volumeID string, sizeGiB int) error {
+	if sizeGiB == 0 {
+		volume, err := s.findVolume(ctx, Scope{Admin: true}, volumeID)
+		if err != nil {
+			return err
+		}
+		sizeGiB = volume.SizeGiB
+	}
 	_, err := s.modify(ctx, Scope{Admin: true}, serverID, func(_ *record.Tx, v *Server) error {
 		at := v.volume(volumeID)
 		if at == nil {
