@@ -67,15 +67,21 @@ type Plugger interface {
 	Unplug(ctx context.Context, portID string) error
 }
 
-// Volumes is what the service needs of volumes. What the scope may not see is [ErrNotFound].
+// Volumes is what the service and its agents need of volumes. What the scope may not see is [ErrNotFound].
 type Volumes interface {
 	Volume(ctx context.Context, scope Scope, id string) (Volume, error)
-	// CreateVolume makes a volume and returns as it is being made. It is the owner's, as any other.
+	// AwaitVolume returns the volume once it is no longer being made, whatever came of it.
+	AwaitVolume(ctx context.Context, scope Scope, id string) (Volume, error)
+	Snapshot(ctx context.Context, scope Scope, id string) (Snapshot, error)
+	// CreateVolume makes the owner's volume spec.ID and returns as it is being made. One that exists already is [ErrConflict].
 	CreateVolume(ctx context.Context, scope Scope, spec VolumeSpec) (Volume, error)
-	// DeleteVolume deletes a volume that [Volumes.CreateVolume] made, or that goes with its server; gone already is no error.
+	// DeleteVolume deletes a volume that [Volumes.CreateVolume] made, even one that is being made, or that goes with its
+	// server; gone already is no error. One that others need (attachments, snapshots) is [ErrConflict] or [ErrInvalid].
 	DeleteVolume(ctx context.Context, id string) error
+	// Attachments are those that a server has, promised or connected: their identifiers by volume.
+	Attachments(ctx context.Context, serverID string) (map[string]string, error)
 	// ReserveVolume promises the volume to a server and returns the attachment's identifier. One that is in use and cannot be
-	// shared is [ErrConflict].
+	// shared, or is not available, is [ErrConflict] or [ErrInvalid].
 	ReserveVolume(ctx context.Context, scope Scope, volumeID, serverID string) (attachmentID string, err error)
 	// DropAttachment takes the promise back, or ends what came of it; gone already is no error.
 	DropAttachment(ctx context.Context, attachmentID string) error
@@ -106,13 +112,26 @@ type Volume struct {
 	Reason string
 }
 
+// Snapshot is a snapshot of a volume, as far as compute cares.
+type Snapshot struct {
+	ID, VolumeID string
+	// Status is Cinder's: volumes are made of one that is "available".
+	Status  string
+	SizeGiB int
+	// Image is what its volume's content came from, as [Volume].Image.
+	Image Image
+}
+
 // VolumeSpec is a volume to make for a server.
 type VolumeSpec struct {
-	Name    string
+	// ID is the identifier that it gets.
+	ID, Name string
+	// SizeGiB is its size; zero is its source's.
 	SizeGiB int
 	// At most one source: an image, a snapshot, or another volume; none is a blank disk.
 	ImageID, SnapshotID, VolumeID string
-	Type, Zone                    string
+	// Type is a type's name or identifier; empty is the default.
+	Type, Zone string
 }
 
 // Network is a network that servers attach to.

@@ -6,18 +6,19 @@
 // leftovers:
 //
 //	volumes := memvolume.New(memvolume.NewPool(10<<30), nil)
-//	err := volumes.Apply(ctx, driver.Volume{ID: "6f1d", Bytes: 1 << 30})
-//	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: "0a52", VolumeID: "6f1d"})
-//	err = volumes.Apply(ctx, driver.Volume{ID: "93bc", Bytes: 2 << 30, Source: driver.Source{SnapshotID: "0a52"}})
-//	target, err := volumes.Connect(ctx, driver.Connection{ID: "c1", VolumeID: "93bc", Host: "host1"})
+//	err := volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 1 << 30})
+//	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
+//	err = volumes.Apply(ctx, driver.Volume{ID: clone, Bytes: 2 << 30, Source: driver.Source{SnapshotID: snapshot}})
+//	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: clone, Host: "host1"})
 //
 // A volume's content is what its writers wrote and flushed, whoever is killed meanwhile; a snapshot is the content at one
 // moment of the call, as if the power had failed then. What only some technologies can do is an optional interface,
-// found by type assertion: [Reverter], [Manager].
+// found by type assertion: [Reverter], [Manager], [Unlocker].
 //
 // Package filevolume keeps files, package memvolume memory; package drivertest is the suite that all pass.
 //
-// The package needs nothing but the standard library, and does nothing. Errors wrap fs.ErrNotExist for what is not there,
+// The package needs nothing but the standard library, and does nothing but what drivers share: [CheckID] and the checks of
+// wishes. Errors wrap fs.ErrNotExist for what is not there,
 // fs.ErrInvalid for a wish that can never be fulfilled, [ErrFull] and [ErrBusy]; others are the driver's own. All methods
 // are safe for concurrent use on different volumes; calls for one volume and its snapshots are made one after the other.
 // A driver never relies on its own memory: after a kill, a new value over the same pool finds everything.
@@ -26,7 +27,9 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 )
 
 // ErrFull is wrapped by errors of a pool that has no room left, ErrBusy by those of a thing that others still need: a
@@ -43,12 +46,14 @@ type Volumes interface {
 	// Capacity says how much the pool holds and what the technology can do.
 	Capacity(ctx context.Context) (Capacity, error)
 	// Apply creates the volume, wholly or not at all, from its source or full of zeroes, or makes an existing one larger,
-	// also while it is connected. An existing volume never shrinks (fs.ErrInvalid); its source is not looked at again.
+	// also while it is connected. An existing volume never shrinks (fs.ErrInvalid); its source is not looked at again. A
+	// source that is not there is fs.ErrNotExist. A source volume may be connected: it is copied as it is at one moment.
 	Apply(ctx context.Context, want Volume) error
 	// Remove deletes a volume. One that is connected is ErrBusy; what was made from it stays whole.
 	Remove(ctx context.Context, id string) error
 	// ApplySnapshots takes those snapshots that do not exist yet, all at one moment, all or none. Their volumes may be
-	// connected and written to.
+	// connected and written to. A volume that is not there is fs.ErrNotExist, unless its snapshot is; an identifier that
+	// another volume's snapshot has is fs.ErrInvalid.
 	ApplySnapshots(ctx context.Context, want ...Snapshot) error
 	// RemoveSnapshot deletes a snapshot. What was made from it stays whole.
 	RemoveSnapshot(ctx context.Context, id string) error
@@ -58,7 +63,9 @@ type Volumes interface {
 	// that is connected is ErrBusy; reading one shows some moment of each block.
 	Open(ctx context.Context, id string, access Access) (Device, error)
 	// Connect makes the volume reachable from the connection's host and says how. It may be called again, and then
-	// mends what has ended since (a server of block devices, for one).
+	// mends what has ended since (a server of block devices, for one). Connections of one volume exclude each other
+	// (ErrBusy) unless all are Shared or all ReadOnly. A volume that has grown shows its new size when Connect is called
+	// again.
 	Connect(ctx context.Context, want Connection) (Target, error)
 	// Disconnect ends a connection; one that is gone already is no error. What the host had flushed is durable.
 	Disconnect(ctx context.Context, volumeID, connectionID string) error
@@ -87,7 +94,9 @@ type Volume struct {
 	Bytes  int64
 	Source Source
 	// Passphrase makes an encrypted volume: Bytes are inside a LUKS container. [Volumes.Open] and [Volumes.Connect] show the
-	// container, [Unlocker] what is inside. Empty is no encryption. A driver does not keep it.
+	// container, [Unlocker] what is inside, which is undefined where nothing was ever written. Empty is no encryption. A driver
+	// does not keep it. What is made from an encrypted volume or its snapshot is so by itself, and opens with the same
+	// passphrase: Passphrase is not looked at.
 	Passphrase []byte
 }
 
@@ -97,6 +106,77 @@ type Source struct{ VolumeID, SnapshotID string }
 
 // Snapshot is a moment of a volume to keep.
 type Snapshot struct{ ID, VolumeID string }
+
+// CheckID returns an fs.ErrInvalid for what is not a UUID in lower case, as the identifiers of volumes, snapshots and
+// connections are: they become names of files and devices.
+func CheckID(id string) error {
+	good := len(id) == 36
+	for i := 0; good && i < len(id); i++ {
+		switch c := id[i]; i {
+		case 8, 13, 18, 23:
+			good = c == '-'
+		default:
+			good = c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		}
+	}
+	if !good {
+		return fmt.Errorf("%q is not a UUID in lower case: %w", id, fs.ErrInvalid)
+	}
+	return nil
+}
+
+// MaxBytes is the largest volume, 8 PiB: file systems and block protocols count in signed 64 bits, and no backend of Cinder's
+// comes near.
+const MaxBytes = 8 << 50
+
+// Check returns an fs.ErrInvalid for what no driver makes.
+func (v Volume) Check() error {
+	if err := CheckID(v.ID); err != nil {
+		return fmt.Errorf("volume %w", err)
+	}
+	if v.Bytes <= 0 || v.Bytes%512 != 0 || v.Bytes > MaxBytes {
+		return fmt.Errorf("volume %s: %d bytes are not a positive multiple of 512, up to 8 PiB: %w", v.ID, v.Bytes, fs.ErrInvalid)
+	}
+	if v.Source.VolumeID != "" && v.Source.SnapshotID != "" {
+		return fmt.Errorf("volume %s: two sources: %w", v.ID, fs.ErrInvalid)
+	}
+	if source := v.Source.VolumeID + v.Source.SnapshotID; source != "" {
+		if err := CheckID(source); err != nil {
+			return fmt.Errorf("volume %s: source %w", v.ID, err)
+		}
+	}
+	return nil
+}
+
+// Check returns an fs.ErrInvalid for what no driver makes.
+func (s Snapshot) Check() error {
+	if err := CheckID(s.ID); err != nil {
+		return fmt.Errorf("snapshot %w", err)
+	}
+	if err := CheckID(s.VolumeID); err != nil {
+		return fmt.Errorf("snapshot %s: volume %w", s.ID, err)
+	}
+	return nil
+}
+
+// Check returns an fs.ErrInvalid for what no driver makes.
+func (c Connection) Check() error {
+	if err := CheckID(c.ID); err != nil {
+		return fmt.Errorf("connection %w", err)
+	}
+	if err := CheckID(c.VolumeID); err != nil {
+		return fmt.Errorf("connection %s: volume %w", c.ID, err)
+	}
+	if c.Host == "" {
+		return fmt.Errorf("connection %s: no host: %w", c.ID, fs.ErrInvalid)
+	}
+	return nil
+}
+
+// Beside says whether a volume may have both connections: all Shared, or all ReadOnly.
+func (c Connection) Beside(other Connection) bool {
+	return c.Shared && other.Shared || c.ReadOnly && other.ReadOnly
+}
 
 // Kind says what an observed thing is.
 type Kind string
@@ -177,7 +257,8 @@ type Connection struct {
 	Shared bool
 }
 
-// Target is how a host reaches a volume: one of File and NBD.
+// Target is how a host reaches a volume: one of Path and NBD. A pool in memory gives neither: only servers that are in
+// memory too can use it.
 type Target struct {
 	// Path is a file or block device on the connecting host.
 	Path string
@@ -185,7 +266,8 @@ type Target struct {
 	// Format is "raw", or "qcow2" of a file that nobody else may open meanwhile; "luks" of one whose content is a LUKS
 	// container around a raw one.
 	Format string
-	Bytes  int64
+	// Bytes is the size of what a guest sees.
+	Bytes int64
 	// ReadOnly is as the connection asked.
 	ReadOnly bool
 }
