@@ -87,11 +87,9 @@ var backupSpec = record.Spec[Backup]{
 	Unindexed: []string{"size", "container", "zone", "moment", "updated"},
 }
 
-var backupListing = listing{kind: "backup", project: "project", columns: map[string]string{
-	"id": "id", "name": "name", "display_name": "name", "status": "status", "volume_id": "volume", "snapshot_id": "snapshot",
-	"parent_id": "parent", "size": "size", "container": "container", "availability_zone": "zone", "data_timestamp": "moment",
-	"created_at": "created", "updated_at": "updated",
-}}
+var backupKeys = keys{owned: true, texts: map[string]string{
+	"id": "id", "name": "name", "display_name": "name", "status": "status", "volume_id": "volume", "snapshot_id": "snapshot", "parent_id": "parent", "container": "container", "availability_zone": "zone",
+}, numbers: map[string]string{"size": "size", "data_timestamp": "moment", "created_at": "created", "updated_at": "updated"}}
 
 // BackupSpec is a backup to make.
 type BackupSpec struct {
@@ -135,7 +133,7 @@ func (s *Service) CreateBackup(ctx context.Context, scope Scope, spec BackupSpec
 		if err != nil {
 			return err
 		}
-		if err := s.reserveBackup(tx, scope.ProjectID, v.SizeGiB); err != nil {
+		if err := s.reserve(tx, scope.ProjectID, "", map[string]int{"backups": 1, "backup_gigabytes": v.SizeGiB}); err != nil {
 			return err
 		}
 		b = s.newBackup(scope, spec, v)
@@ -204,7 +202,7 @@ func (s *Service) newBackup(scope Scope, spec BackupSpec, v *Volume) *Backup {
 	if b.Zone == "" {
 		b.Zone = v.Zone
 	}
-	b.Content = BackupContent{ProjectID: b.ProjectID, Chunk: s.backupChunk()}
+	b.Content = BackupContent{ProjectID: b.ProjectID, Chunk: defaultBackupChunk}
 	b.Content.Prefix = fmt.Sprintf("volume_%s/%s/az_%s_backup_%s", v.ID, b.CreatedAt.Format("20060102150405"), b.Zone, b.ID)
 	return b
 }
@@ -261,7 +259,7 @@ func (s *Service) visibleBackup(tx *record.Tx, scope Scope, id string) (*Backup,
 // Backups lists backups.
 func (s *Service) Backups(ctx context.Context, scope Scope, options ListOptions) ([]Backup, error) {
 	tx := s.store.Read(ctx)
-	all, err := list(tx, s.backups, backupListing, scope, options)
+	all, err := find(tx, s.backups, backupKeys, scope, options, backupLabels)
 	if err != nil || len(all) == 0 {
 		return all, err
 	}
@@ -285,13 +283,10 @@ func (s *Service) Backups(ctx context.Context, scope Scope, options ListOptions)
 
 // CountBackups counts what Backups lists without Limit, Offset and Marker.
 func (s *Service) CountBackups(ctx context.Context, scope Scope, options ListOptions) (int, error) {
-	options.Marker, options.Limit, options.Offset, options.Sort = "", 0, 0, nil
-	q, err := backupListing.query(scope, options)
-	if err != nil {
-		return 0, err
-	}
-	return s.backups.Count(s.store.Read(ctx), q.Where...)
+	return count(s.store.Read(ctx), s.backups, backupKeys, scope, options, backupLabels)
 }
+
+func backupLabels(b *Backup) (string, map[string]string) { return b.ID, b.Metadata }
 
 // UpdateBackup changes a backup's name, description or metadata.
 func (s *Service) UpdateBackup(ctx context.Context, scope Scope, id string, update BackupUpdate) (*Backup, error) {

@@ -207,7 +207,7 @@ func (s *Service) failBackup(tx *record.Tx, j *job, cause error) error {
 	if err := s.markBackup(tx, j.ID, Errored, cause); err != nil {
 		return err
 	}
-	return s.tell(tx, j, "VOLUME_BACKUP", j.ID, "backup_create", cause)
+	return s.message(tx, j.ProjectID, j.RequestID, aboutBackup, j.ID, actionBackupCreate, detailBackupFailed)
 }
 
 // markBackup says how a backup is, and why.
@@ -239,13 +239,13 @@ func (a *Agent) deleteBackup(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	if sharers == 0 { // an imported record of the same backup would still need them
+	if sharers == 0 { // else an imported record of the same backup needs them
 		if err := a.deleteObjects(ctx, b); err != nil {
 			return err
 		}
 	}
 	err = s.finish(ctx, j, func(tx *record.Tx) error { return s.backups.Delete(tx, j.ID) })
-	if err != nil {
+	if err != nil || sharers > 0 {
 		return err
 	}
 	return s.dropKey(ctx, b.EncryptionKeyID)

@@ -97,7 +97,7 @@ func (s *Service) ImportBackup(ctx context.Context, scope Scope, from BackupReco
 			}
 			return fault.Wrap(ErrInvalid, "Invalid backup: Backup already exists in database.")
 		}
-		if err := s.reserveBackup(tx, scope.ProjectID, b.SizeGiB); err != nil {
+		if err := s.reserve(tx, scope.ProjectID, "", map[string]int{"backups": 1, "backup_gigabytes": b.SizeGiB}); err != nil {
 			return err
 		}
 		host, err := s.hostForBackup(tx, b)

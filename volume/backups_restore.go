@@ -28,11 +28,6 @@ func (s *Service) RestoreBackup(ctx context.Context, scope Scope, id string, spe
 	if spec.VolumeID == "" {
 		return s.restoreToNew(ctx, scope, b, spec.Name)
 	}
-	// An encrypted content comes with a key of its own.
-	keyID, err := s.cloneKey(ctx, scope.ProjectID, b.EncryptionKeyID)
-	if err != nil {
-		return nil, err
-	}
 	r := &Restore{BackupID: id, VolumeID: spec.VolumeID}
 	err = s.store.Update(ctx, func(tx *record.Tx) error {
 		v, err := s.visibleVolume(tx, scope, spec.VolumeID)
@@ -43,12 +38,9 @@ func (s *Service) RestoreBackup(ctx context.Context, scope Scope, id string, spe
 		if v.Status != Available {
 			return fault.Wrap(ErrInvalid, "Invalid volume: Volume to be restored to must be available")
 		}
-		return s.beginRestore(tx, scope, id, v, keyID)
+		return s.restoreInto(tx, scope, v, id)
 	})
-	if err != nil {
-		return nil, errors.Join(err, s.dropKey(ctx, keyID))
-	}
-	return r, nil
+	return r, err
 }
 
 // restoreToNew makes the volume too, as Cinder does.
@@ -57,6 +49,9 @@ func (s *Service) restoreToNew(ctx context.Context, scope Scope, b *Backup, name
 		return nil, err
 	}
 	spec := VolumeSpec{Name: name, Description: b.Source.Description, SizeGiB: b.SizeGiB, BackupID: b.ID, Metadata: b.Source.Metadata}
+	if b.EncryptionKeyID != "" {
+		spec.Type = b.Source.TypeID
+	}
 	if name == "" {
 		if spec.Name = b.Source.Name; spec.Name == "" {
 			spec.Name = "restore_backup_" + b.ID
@@ -76,9 +71,9 @@ func restorable(b *Backup) error {
 	return nil
 }
 
-// beginRestore has the volume restored by a job: an existing one, or one that is about to be recorded as creating. KeyID is
-// the key of an encrypted content.
-func (s *Service) beginRestore(tx *record.Tx, scope Scope, backupID string, v *Volume, keyID string) error {
+// restoreInto has the volume restored by a job: an existing one, or one that is recorded as creating in
+// the same transaction, with no other task.
+func (s *Service) restoreInto(tx *record.Tx, scope Scope, v *Volume, backupID string) error {
 	b, err := s.visibleBackup(tx, scope, backupID)
 	if err != nil {
 		return err
@@ -104,12 +99,12 @@ func (s *Service) beginRestore(tx *record.Tx, scope Scope, backupID string, v *V
 		}
 	}
 	return s.startJob(tx, job{
-		ID: b.ID, Action: jobRestore, Host: v.Host, VolumeID: v.ID, IsNew: isNew, NewID: keyID,
+		ID: b.ID, Action: jobRestore, Host: v.Host, VolumeID: v.ID, IsNew: isNew,
 		ProjectID: v.ProjectID, RequestID: scope.RequestID,
 	})
 }
 
-// restore does the job of beginRestore.
+// restore does the job of restoreInto.
 func (a *Agent) restore(ctx context.Context, j *job) error {
 	s := a.service
 	v, err := s.volumes.Get(s.store.Read(ctx), j.VolumeID)
@@ -119,6 +114,15 @@ func (a *Agent) restore(ctx context.Context, j *job) error {
 	chain, b, err := s.chain(ctx, j.ID)
 	if err != nil {
 		return err
+	}
+	if b.EncryptionKeyID != "" && j.NewID == "" { // an encrypted content comes with its key
+		key, err := s.cloneKey(ctx, v.ProjectID, b.EncryptionKeyID)
+		if err != nil {
+			return err
+		}
+		if err := s.reached(ctx, j, func(j *job) { j.NewID = key }); err != nil {
+			return err
+		}
 	}
 	if j.IsNew {
 		if err := a.makeEmpty(ctx, v); err != nil {
@@ -226,7 +230,7 @@ func (s *Service) failRestore(tx *record.Tx, j *job, cause error) error {
 	}); err != nil {
 		return err
 	}
-	return s.tell(tx, j, "VOLUME_BACKUP", j.ID, "backup_restore", cause)
+	return s.message(tx, j.ProjectID, j.RequestID, aboutBackup, j.ID, actionBackupRestore, detailRestoreFailed)
 }
 
 // endRestore ends a restoration; a volume that is gone does not mind.

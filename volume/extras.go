@@ -1,8 +1,8 @@
 package volume
 
 import (
+	"errors"
 	"slices"
-	"strings"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
@@ -39,73 +39,6 @@ func mustAdmin(scope Scope, rule string) error {
 	return fault.Wrap(ErrForbidden, "Policy doesn't allow %s to be performed.", rule)
 }
 
-// listing is how the records of one kind are listed.
-type listing struct {
-	// kind names them in refusals; columns are those of keys in OpenStack's words.
-	kind    string
-	columns map[string]string
-	// project is the column of the owner; empty where everybody sees all.
-	project string
-}
-
-// query is what the options ask for. Where there is an offset, it is to be dropped from what is found (see [skip]).
-func (l listing) query(scope Scope, o ListOptions) (record.Query, error) {
-	var q record.Query
-	switch {
-	case l.project == "":
-	case scope.Admin && o.ProjectID != "":
-		q.Where = append(q.Where, record.Eq(l.project, o.ProjectID))
-	case !scope.Admin || !o.AllProjects:
-		q.Where = append(q.Where, record.Eq(l.project, scope.ProjectID))
-	}
-	for key, value := range o.Equal {
-		column, known := l.columns[key]
-		if !known {
-			return q, fault.Wrap(ErrInvalid, "Invalid filters %s are found in query options.", key)
-		}
-		if key == "id" {
-			q.Where = append(q.Where, record.In(column, strings.Split(value, ",")...))
-		} else {
-			q.Where = append(q.Where, record.Eq(column, value))
-		}
-	}
-	for key, value := range o.Contains {
-		column, known := l.columns[key]
-		if !known {
-			return q, fault.Wrap(ErrInvalid, "Invalid filters %s~ are found in query options.", key)
-		}
-		q.Where = append(q.Where, record.Contains(column, value))
-	}
-	for _, s := range o.Sort {
-		column, known := l.columns[s.Key]
-		if !known {
-			return q, fault.Wrap(ErrInvalid, "Invalid input received: Sort key %s is not valid", s.Key)
-		}
-		q.Order = append(q.Order, record.Order{Column: column, Descending: s.Descending})
-	}
-	if len(o.Sort) == 0 {
-		q.Order = []record.Order{{Column: "created", Descending: true}, {Column: "id", Descending: true}}
-	}
-	q.After = o.Marker
-	if o.Limit > 0 {
-		q.Limit = o.Limit + o.Offset
-	}
-	return q, nil
-}
-
-// list returns what the options ask for.
-func list[T any](tx *record.Tx, table *record.Table[T], l listing, scope Scope, o ListOptions) ([]T, error) {
-	q, err := l.query(scope, o)
-	if err != nil {
-		return nil, err
-	}
-	found, err := table.List(tx, q)
-	if err != nil {
-		return nil, err
-	}
-	return found[min(o.Offset, len(found)):], nil
-}
-
 // page cuts the part out of a sorted list that a marker, an offset and a limit ask for.
 func page[T any](all []T, id func(*T) string, marker string, offset, limit int) ([]T, error) {
 	if marker != "" {
@@ -122,10 +55,94 @@ func page[T any](all []T, id func(*T) string, marker string, offset, limit int) 
 	return all, nil
 }
 
-// text is what a pointer points to; nothing where there is none.
-func text(p *string) string {
-	if p == nil {
-		return ""
+
+// usedByExtras is what a project has of a resource of quotas that is not volumes' or snapshots'.
+func (s *Service) usedByExtras(tx *record.Tx, projectID, name string) (int, error) {
+	project := record.Eq("project", projectID)
+	switch name {
+	case "backups":
+		return s.backups.Count(tx, project)
+	case "backup_gigabytes":
+		sum, err := s.backups.Sum(tx, "size", project)
+		return int(sum), err
+	case "groups":
+		return s.groups.Count(tx, project)
 	}
-	return *p
+	return 0, nil
+}
+
+// tally counts what several volumes or snapshots are of a quota, of all types and of each.
+type tally struct {
+	all    map[string]int
+	byType map[string]map[string]int
+}
+
+func newTally() tally { return tally{all: map[string]int{}, byType: map[string]map[string]int{}} }
+
+func (t tally) add(typeID, resource string, sizeGiB int) {
+	if t.byType[typeID] == nil {
+		t.byType[typeID] = map[string]int{}
+	}
+	for _, count := range []map[string]int{t.all, t.byType[typeID]} {
+		count[resource]++
+		count["gigabytes"] += sizeGiB
+	}
+}
+
+// reserveMany refuses what would be more than the project may have.
+func (s *Service) reserveMany(tx *record.Tx, projectID string, want tally) error {
+	if err := s.reserve(tx, projectID, "", want.all); err != nil {
+		return err
+	}
+	for typeID, some := range want.byType {
+		name, err := s.typeName(tx, typeID)
+		if err != nil {
+			return err
+		}
+		if err := s.reserve(tx, projectID, name, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// typeName is the name of a type; none where there is none.
+func (s *Service) typeName(tx *record.Tx, id string) (string, error) {
+	t, err := s.types.Get(tx, id)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.Name, nil
+}
+
+// hostForBackup is the pool whose agent looks after a backup: the one that made it, or any that is up.
+func (s *Service) hostForBackup(tx *record.Tx, b *Backup) (string, error) {
+	all, err := s.pools.List(tx, record.Query{})
+	if err != nil {
+		return "", err
+	}
+	host := ""
+	for i := range all {
+		p := &all[i]
+		if up := s.now().Sub(p.LastSeen) <= s.options.DownAfter; up && (host == "" || p.Name == b.Host) {
+			host = p.Name
+		}
+	}
+	if host == "" {
+		return "", fault.Wrap(ErrUnavailable, "Service cinder-backup could not be found.")
+	}
+	return host, nil
+}
+
+// isTemporary says that what a pool has under the identifier belongs to a job, or to a volume that a job makes.
+func (s *Service) isTemporary(tx *record.Tx, id string) (bool, error) {
+	jobs, err := s.jobs.Count(tx, record.Any(record.Eq("id", id), record.Eq("new", id)))
+	if err != nil || jobs > 0 {
+		return jobs > 0, err
+	}
+	volumes, err := s.volumes.Count(tx, record.Eq("id", id), record.Eq("status", string(Creating)))
+	return volumes > 0, err
 }

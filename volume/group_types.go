@@ -35,9 +35,9 @@ var groupTypeSpec = record.Spec[GroupType]{
 	},
 }
 
-var groupTypeListing = listing{kind: "group_type", columns: map[string]string{
-	"id": "id", "name": "name", "created_at": "created",
-}}
+var groupTypeKeys = keys{owned: false, texts: map[string]string{
+	"id": "id", "name": "name",
+}, numbers: map[string]string{"created_at": "created"}}
 
 const groupTypePolicy = "group:group_types:"
 
@@ -86,10 +86,11 @@ func (s *Service) findGroupType(tx *record.Tx, scope Scope, nameOrID string) (*G
 
 // GroupTypes lists group types.
 func (s *Service) GroupTypes(ctx context.Context, scope Scope, filter TypeFilter) ([]GroupType, error) {
-	q, err := groupTypeListing.query(scope, ListOptions{Sort: filter.Sort, Marker: filter.Marker})
+	order, err := groupTypeKeys.order(filter.Sort)
 	if err != nil {
 		return nil, err
 	}
+	q := record.Query{Order: order, After: filter.Marker}
 	if !scope.Admin {
 		q.Where = append(q.Where, record.Eq("public", true))
 	}
@@ -101,25 +102,15 @@ func (s *Service) GroupTypes(ctx context.Context, scope Scope, filter TypeFilter
 	}
 	all, err := s.groupTypes.List(s.store.Read(ctx), q)
 	if err != nil {
-		return nil, err
+		return nil, marker(err, filter.Marker)
 	}
 	having := all[:0]
 	for _, t := range all {
-		if includes(t.Specs, filter.Specs) {
+		if holds(t.Specs, filter.Specs) {
 			having = append(having, t)
 		}
 	}
 	return page(having, func(t *GroupType) string { return t.ID }, "", filter.Offset, filter.Limit)
-}
-
-// includes says whether all of some is among all.
-func includes(all, some map[string]string) bool {
-	for key, value := range some {
-		if have, there := all[key]; !there || have != value {
-			return false
-		}
-	}
-	return true
 }
 
 // DefaultGroupType returns the default group type, which no service has unless it is called so.

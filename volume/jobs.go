@@ -73,8 +73,15 @@ var jobSpec = record.Spec[job]{
 	Columns: []record.Column[job]{
 		{Name: "host", Value: func(j *job) any { return j.Host }},
 		{Name: "volume", Value: func(j *job) any { return optional(j.VolumeID) }},
+		{Name: "new", Value: func(j *job) any { return optional(j.NewID) }},
 	},
 }
+
+// Details of messages, as Cinder has them.
+const (
+	detailBackupFailed  messageDetail = "020:Backup driver failed to create backup."
+	detailRestoreFailed messageDetail = "026:Backup driver failed to restore backup."
+)
 
 // errReplaced ends a job whose record has gone, or says something else now.
 var errReplaced = errors.New("the job is not wanted any more")

@@ -33,9 +33,9 @@ var qosSpec = record.Spec[QoS]{
 	},
 }
 
-var qosListing = listing{kind: "qos_specs", columns: map[string]string{
-	"id": "id", "name": "name", "consumer": "consumer", "created_at": "created",
-}}
+var qosKeys = keys{owned: false, texts: map[string]string{
+	"id": "id", "name": "name", "consumer": "consumer",
+}, numbers: map[string]string{"created_at": "created"}}
 
 const qosPolicy = "volume_extension:qos_specs_manage:"
 
@@ -103,7 +103,7 @@ func (s *Service) QoSSpecs(ctx context.Context, scope Scope, options ListOptions
 	if err := mustAdmin(scope, qosPolicy+"get_all"); err != nil {
 		return nil, err
 	}
-	return list(s.store.Read(ctx), s.qos, qosListing, scope, options)
+	return find(s.store.Read(ctx), s.qos, qosKeys, scope, options, nil)
 }
 
 func (s *Service) changeQoS(ctx context.Context, id string, change func(q *QoS) error) (*QoS, error) {

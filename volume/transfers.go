@@ -43,9 +43,9 @@ var transferSpec = record.Spec[Transfer]{
 	},
 }
 
-var transferListing = listing{kind: "transfer", project: "project", columns: map[string]string{
-	"id": "id", "name": "name", "display_name": "name", "volume_id": "volume", "created_at": "created",
-}}
+var transferKeys = keys{owned: true, texts: map[string]string{
+	"id": "id", "name": "name", "display_name": "name", "volume_id": "volume",
+}, numbers: map[string]string{"created_at": "created"}}
 
 // transferKeyBytes are those of a key; Cinder shows eight bytes, as 16 hexadecimal digits.
 const transferKeyBytes = 8
@@ -164,7 +164,15 @@ func (s *Service) handOver(tx *record.Tx, scope Scope, v *Volume, t *Transfer) e
 		}
 	}
 	if v.ProjectID != scope.ProjectID {
-		if err := s.reserveTransfer(tx, scope.ProjectID, v, snapshots); err != nil {
+		name, err := s.typeName(tx, v.TypeID)
+		if err != nil {
+			return err
+		}
+		want := map[string]int{"volumes": 1, "gigabytes": v.SizeGiB, "snapshots": len(snapshots)}
+		for i := range snapshots {
+			want["gigabytes"] += snapshots[i].SizeGiB
+		}
+		if err := errors.Join(s.checkSize(tx, scope.ProjectID, v.SizeGiB), s.reserve(tx, scope.ProjectID, name, want)); err != nil {
 			return err
 		}
 	}
@@ -200,7 +208,7 @@ func (s *Service) visibleTransfer(tx *record.Tx, scope Scope, id string) (*Trans
 
 // Transfers lists transfers.
 func (s *Service) Transfers(ctx context.Context, scope Scope, options ListOptions) ([]Transfer, error) {
-	return list(s.store.Read(ctx), s.transfers, transferListing, scope, options)
+	return find(s.store.Read(ctx), s.transfers, transferKeys, scope, options, nil)
 }
 
 // DeleteTransfer takes an offer back.
