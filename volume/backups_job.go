@@ -14,8 +14,8 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 )
 
-// place is where the objects of a backup are.
-func (s *Service) place(b *Backup) *backupPlace {
+// placeOf is where the objects of a backup are.
+func (s *Service) placeOf(b *Backup) *backupPlace {
 	return &backupPlace{
 		store: s.options.Backups, project: b.Content.ProjectID, container: b.Container, prefix: b.Content.Prefix,
 		backupID: b.ID, volumeID: b.VolumeID, chunk: b.Content.Chunk, pieces: b.Content.Pieces,
@@ -44,7 +44,7 @@ func (s *Service) chain(ctx context.Context, id string) (backupChain, *Backup, e
 		if len(chain) == maxChain || b.Content.Chunk != last.Content.Chunk || b.Content.Chunk <= 0 || b.Content.Chunk > maxChunk {
 			return nil, nil, damaged(nil, "its parents do not fit together")
 		}
-		chain = append(chain, s.place(b))
+		chain = append(chain, s.placeOf(b))
 		id = b.ParentID
 	}
 	slices.Reverse(chain)
@@ -84,8 +84,13 @@ func (a *Agent) backUp(ctx context.Context, j *job) error {
 	})
 }
 
-// temporaryOf is the name of the snapshot that is read in place of a connected volume.
-func temporaryOf(j *job) string { return j.ID }
+// temporaryOf is the name of the snapshot that is read in place of a connected volume: that of a backup, which no volume has.
+func temporaryOf(j *job) string {
+	if j.NewID != "" {
+		return j.NewID
+	}
+	return j.ID
+}
 
 // openSource opens what is to be backed up, as it was at one moment. After a kill it is the same moment.
 func (a *Agent) openSource(ctx context.Context, j *job) (driver.Device, error) {
@@ -210,6 +215,17 @@ func (s *Service) failBackup(tx *record.Tx, j *job, cause error) error {
 	return s.message(tx, j.ProjectID, j.RequestID, aboutBackup, j.ID, actionBackupCreate, detailBackupFailed)
 }
 
+func (s *Service) failDeleteBackup(tx *record.Tx, j *job, cause error) error {
+	if err := s.markBackup(tx, j.ID, ErrorDeleting, cause); err != nil {
+		return err
+	}
+	return s.message(tx, j.ProjectID, j.RequestID, aboutBackup, j.ID, actionBackupDelete, detailBackupStays)
+}
+
+func (s *Service) failImport(tx *record.Tx, j *job, cause error) error {
+	return s.markBackup(tx, j.ID, Errored, cause)
+}
+
 // markBackup says how a backup is, and why.
 func (s *Service) markBackup(tx *record.Tx, id string, status Status, cause error) error {
 	_, err := s.backups.Modify(tx, id, func(b *Backup) error {
@@ -256,7 +272,7 @@ func (a *Agent) deleteObjects(ctx context.Context, b *Backup) error {
 	if err := a.service.needBackups(); err != nil {
 		return err
 	}
-	place := a.service.place(b)
+	place := a.service.placeOf(b)
 	for _, number := range append(slices.Clone(b.Content.Pieces), b.Content.Next) {
 		if err := place.store.Delete(ctx, place.project, place.container, place.object(number)); err != nil {
 			return fmt.Errorf("object %s: %w", place.object(number), err)

@@ -115,12 +115,12 @@ func (a *Agent) restore(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	if b.EncryptionKeyID != "" && j.NewID == "" { // an encrypted content comes with its key
+	if b.EncryptionKeyID != "" && j.KeyID == "" { // an encrypted content comes with its key
 		key, err := s.cloneKey(ctx, v.ProjectID, b.EncryptionKeyID)
 		if err != nil {
 			return err
 		}
-		if err := s.reached(ctx, j, func(j *job) { j.NewID = key }); err != nil {
+		if err := s.reached(ctx, j, func(j *job) { j.KeyID = key }); err != nil {
 			return err
 		}
 	}
@@ -143,8 +143,8 @@ func (a *Agent) restore(ctx context.Context, j *job) error {
 		if err != nil {
 			return err
 		}
-		if old = ""; j.NewID != "" && v.EncryptionKeyID != j.NewID {
-			old, v.EncryptionKeyID = v.EncryptionKeyID, j.NewID
+		if old = ""; j.KeyID != "" && v.EncryptionKeyID != j.KeyID {
+			old, v.EncryptionKeyID = v.EncryptionKeyID, j.KeyID
 		}
 		v.Bootable, v.ImageMetadata = b.Source.Bootable, b.Source.ImageMetadata
 		if v.ID != b.VolumeID {
@@ -215,8 +215,17 @@ func (s *Service) restored(tx *record.Tx, j *job, v *Volume, status Status) erro
 	return err
 }
 
-// failRestore ends a restoration that has failed: what the volume holds is not to be trusted.
-func (s *Service) failRestore(tx *record.Tx, j *job, cause error) error {
+// failRestore ends a restoration that has failed. A key that was made for it is not needed.
+func (a *Agent) failRestore(ctx context.Context, j *job, cause error) error {
+	s := a.service
+	if err := s.finish(ctx, j, func(tx *record.Tx) error { return s.restoreFailed(tx, j, cause) }); err != nil {
+		return err
+	}
+	return s.dropKey(ctx, j.KeyID)
+}
+
+// restoreFailed records it: what the volume holds is not to be trusted.
+func (s *Service) restoreFailed(tx *record.Tx, j *job, cause error) error {
 	status := ErrorRestoring
 	if j.IsNew {
 		status = Errored

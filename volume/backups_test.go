@@ -200,7 +200,7 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 	v, to := w.volume(nil), w.volume(nil)
 	w.scribble(v.ID, 1, 40)
 	b := w.backup(BackupSpec{VolumeID: v.ID})
-	name := "demo/" + b.Container + "/" + w.service.place(b).object(b.Content.Pieces[3])
+	name := "demo/" + b.Container + "/" + w.service.placeOf(b).object(b.Content.Pieces[3])
 	object := w.store.kept[name]
 	object[len(object)/2] ^= 1
 	_, err := w.service.RestoreBackup(t.Context(), w.demo, b.ID, RestoreSpec{VolumeID: to.ID})

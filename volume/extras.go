@@ -120,14 +120,14 @@ func (s *Service) typeName(tx *record.Tx, id string) (string, error) {
 
 // hostForBackup is the pool whose agent looks after a backup: the one that made it, or any that is up.
 func (s *Service) hostForBackup(tx *record.Tx, b *Backup) (string, error) {
-	all, err := s.pools.List(tx, record.Query{})
+	all, err := s.allPools(tx)
 	if err != nil {
 		return "", err
 	}
 	host := ""
 	for i := range all {
 		p := &all[i]
-		if up := s.now().Sub(p.LastSeen) <= s.options.DownAfter; up && (host == "" || p.Name == b.Host) {
+		if s.up(p) && (host == "" || p.Name == b.Host) {
 			host = p.Name
 		}
 	}
@@ -137,12 +137,57 @@ func (s *Service) hostForBackup(tx *record.Tx, b *Backup) (string, error) {
 	return host, nil
 }
 
+// choosePool is a pool that lives and can have volumes of all the types; [ErrNotFound] if there is none.
+func (s *Service) choosePool(tx *record.Tx, types []Type, zone string, sizeGiB int) (*pool, error) {
+	pools, err := s.allPools(tx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range pools {
+		p := &pools[i]
+		if slices.ContainsFunc(types, func(t Type) bool { return !t.suits(p) }) {
+			continue
+		}
+		found, err := s.place(tx, placement{only: p.Name, zone: zone, sizeGiB: sizeGiB})
+		if err != nil || found != nil {
+			return found, err
+		}
+	}
+	return nil, fault.Wrap(ErrNotFound, "No valid backend was found: no pool can have volumes of these types.")
+}
+
+// suits says whether a pool can have volumes of the type.
+func (t *Type) suits(p *pool) bool {
+	want := placement{volType: t, encrypted: t.Encryption != nil, shared: isTrue(t.Specs["multiattach"])}
+	return want.suits(p)
+}
+
 // isTemporary says that what a pool has under the identifier belongs to a job, or to a volume that a job makes.
 func (s *Service) isTemporary(tx *record.Tx, id string) (bool, error) {
-	jobs, err := s.jobs.Count(tx, record.Any(record.Eq("id", id), record.Eq("new", id)))
+	jobs, err := s.jobs.Count(tx, record.Any(record.Eq("id", id), record.Eq("new", id), record.Eq("old", id)))
 	if err != nil || jobs > 0 {
 		return jobs > 0, err
 	}
-	volumes, err := s.volumes.Count(tx, record.Eq("id", id), record.Eq("status", string(Creating)))
-	return volumes > 0, err
+	making, err := s.jobs.List(tx, record.Query{Where: []record.Condition{record.Eq("action", string(jobCreateGroup))}})
+	if err != nil {
+		return false, err
+	}
+	for i := range making {
+		members, err := s.members(tx, making[i].ID)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(members, func(v Volume) bool { return v.ID == id || copiedFrom(v.ID) == id }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ignoreMissing is every error but that something is not there.
+func ignoreMissing(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }

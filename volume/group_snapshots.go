@@ -168,7 +168,7 @@ func (s *Service) markGroupSnapshot(tx *record.Tx, id string, status Status) err
 	return err
 }
 
-func (s *Service) failGroupSnapshot(tx *record.Tx, j *job) error {
+func (s *Service) failGroupSnapshot(tx *record.Tx, j *job, _ error) error {
 	status := Errored
 	if j.Action == jobDeleteGroupSnapshot {
 		status = ErrorDeleting

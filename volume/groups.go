@@ -111,7 +111,7 @@ func (s *Service) groupsTypes(tx *record.Tx, scope Scope, namesOrIDs []string) (
 	}
 	var types []Type
 	for _, name := range namesOrIDs {
-		t, err := s.findType(tx, scope, name)
+		t, err := s.visibleType(tx, scope, name)
 		if err != nil {
 			return nil, err
 		}

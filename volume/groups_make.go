@@ -194,7 +194,7 @@ func (a *Agent) groupWants(ctx context.Context, members []Volume) (wants []drive
 			if err != nil {
 				return nil, nil, err
 			}
-			from = v.ID // nobody else has it
+			from = copiedFrom(v.ID)
 			temporary = append(temporary, driver.Snapshot{ID: from, VolumeID: source.key()})
 		}
 		wants = append(wants, driver.Volume{
@@ -202,6 +202,11 @@ func (a *Agent) groupWants(ctx context.Context, members []Volume) (wants []drive
 		})
 	}
 	return wants, temporary, nil
+}
+
+// copiedFrom is the name of the snapshot that a volume of a group is copied from.
+func copiedFrom(volumeID string) string {
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("copy of a group "+volumeID)).String()
 }
 
 func (a *Agent) makeCopies(ctx context.Context, ids []string, wants []driver.Volume, temporary []driver.Snapshot) error {
@@ -234,7 +239,7 @@ func (s *Service) markGroup(tx *record.Tx, id string, status Status) error {
 
 // failGroup ends the making or deletion of a group that has failed: its volumes that were in the midst of it are in error
 // too, and can be deleted with it.
-func (s *Service) failGroup(tx *record.Tx, j *job) error {
+func (s *Service) failGroup(tx *record.Tx, j *job, _ error) error {
 	members, err := s.members(tx, j.ID)
 	if err != nil {
 		return err
@@ -349,7 +354,7 @@ func (a *Agent) deleteGroup(ctx context.Context, j *job) error {
 // removeMember deletes a volume, and what the making of its group may have left of it.
 func (a *Agent) removeMember(ctx context.Context, v *Volume) error {
 	defer a.turn(v.ID)()
-	if err := a.volumes.RemoveSnapshot(ctx, v.ID); err != nil {
+	if err := a.volumes.RemoveSnapshot(ctx, copiedFrom(v.ID)); err != nil {
 		return err
 	}
 	if err := a.volumes.Remove(ctx, v.key()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/kintoun/kintoun/internal/converge"
 	"github.com/kintoun/kintoun/internal/record"
@@ -27,8 +28,6 @@ const (
 	jobMigrate             jobAction = "migrate"
 	jobManage              jobAction = "manage"
 	jobUnmanage            jobAction = "unmanage"
-	jobManageSnapshot      jobAction = "manage_snapshot"
-	jobUnmanageSnapshot    jobAction = "unmanage_snapshot"
 )
 
 // job is work for the agent of a pool that takes long, or that concerns several volumes. It goes on after a kill where
@@ -59,6 +58,10 @@ type job struct {
 	Next int64 `json:",omitempty"`
 	// Ready says that the copy is whole, and only what it replaces is to be cleared away.
 	Ready bool `json:",omitempty"`
+	// KeyID is the key of the copy where that is encrypted; OldName what the volume was called before it moved.
+	KeyID, OldName string `json:",omitempty"`
+	// StartedAt is when the job was wanted, for those that wait.
+	StartedAt time.Time
 	// ProjectID and RequestID are whose it is, for messages.
 	ProjectID, RequestID string
 	Revision             int64
@@ -73,6 +76,8 @@ var jobSpec = record.Spec[job]{
 	Columns: []record.Column[job]{
 		{Name: "host", Value: func(j *job) any { return j.Host }},
 		{Name: "volume", Value: func(j *job) any { return optional(j.VolumeID) }},
+		{Name: "action", Value: func(j *job) any { return string(j.Action) }},
+		{Name: "old", Value: func(j *job) any { return optional(j.OldName) }},
 		{Name: "new", Value: func(j *job) any { return optional(j.NewID) }},
 	},
 }
@@ -80,11 +85,15 @@ var jobSpec = record.Spec[job]{
 // Details of messages, as Cinder has them.
 const (
 	detailBackupFailed  messageDetail = "020:Backup driver failed to create backup."
+	detailBackupStays   messageDetail = "025:Backup driver failed to delete backup."
 	detailRestoreFailed messageDetail = "026:Backup driver failed to restore backup."
 )
 
 // errReplaced ends a job whose record has gone, or says something else now.
 var errReplaced = errors.New("the job is not wanted any more")
+
+// errNotYet is a job that waits for something else. It is looked at again.
+var errNotYet = errors.New("not yet")
 
 // startJob records a job, in place of one that is about the same.
 func (s *Service) startJob(tx *record.Tx, j job) error {
@@ -175,7 +184,11 @@ func (r *jobRunner) Reconcile(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = r.agent.do(ctx, j)
+	act, known := r.agent.action(j.Action)
+	if !known {
+		return fmt.Errorf("job %s: %w: %s", j.ID, ErrUnsupported, j.Action)
+	}
+	err = act.do(ctx, j)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -183,11 +196,14 @@ func (r *jobRunner) Reconcile(ctx context.Context, id string) error {
 		r.forget(id)
 		return nil
 	}
+	if errors.Is(err, errNotYet) {
+		return err
+	}
 	if r.failed(id) < r.agent.options.Attempts && !hopeless(err) {
 		return err
 	}
 	r.agent.options.Log.Error("giving up", "job", id, "action", j.Action, "pool", r.agent.host, "error", err)
-	if err := r.agent.giveUp(ctx, j, err); err != nil && !errors.Is(err, errReplaced) {
+	if err := act.giveUp(ctx, j, err); err != nil && !errors.Is(err, errReplaced) {
 		return err
 	}
 	r.forget(id)
@@ -212,48 +228,45 @@ func (r *jobRunner) forget(id string) {
 	delete(r.failures, id)
 }
 
-// do does what a job says.
-func (a *Agent) do(ctx context.Context, j *job) error {
-	switch j.Action {
-	case jobBackUp:
-		return a.backUp(ctx, j)
-	case jobRestore:
-		return a.restore(ctx, j)
-	case jobDeleteBackup:
-		return a.deleteBackup(ctx, j)
-	case jobImportBackup:
-		return a.importBackup(ctx, j)
-	case jobCreateGroup:
-		return a.createGroup(ctx, j)
-	case jobDeleteGroup:
-		return a.deleteGroup(ctx, j)
-	case jobCreateGroupSnapshot:
-		return a.createGroupSnapshot(ctx, j)
-	case jobDeleteGroupSnapshot:
-		return a.deleteGroupSnapshot(ctx, j)
-	}
-	return fmt.Errorf("job %s: %w: %s", j.ID, ErrUnsupported, j.Action)
+// action is how a job is done, and how it ends when that has failed for good.
+type action struct {
+	do     func(ctx context.Context, j *job) error
+	giveUp func(ctx context.Context, j *job, cause error) error
 }
 
-// giveUp records that a job has failed for good.
-func (a *Agent) giveUp(ctx context.Context, j *job, cause error) error {
-	s := a.service
-	switch j.Action {
-	case jobBackUp:
-		if err := a.dropTemporary(ctx, j); err != nil {
-			return err
-		}
-		return s.finish(ctx, j, func(tx *record.Tx) error { return s.failBackup(tx, j, cause) })
-	case jobRestore:
-		return s.finish(ctx, j, func(tx *record.Tx) error { return s.failRestore(tx, j, cause) })
-	case jobDeleteBackup:
-		return s.finish(ctx, j, func(tx *record.Tx) error { return s.markBackup(tx, j.ID, ErrorDeleting, cause) })
-	case jobImportBackup:
-		return s.finish(ctx, j, func(tx *record.Tx) error { return s.markBackup(tx, j.ID, Errored, cause) })
-	case jobCreateGroup, jobDeleteGroup:
-		return s.finish(ctx, j, func(tx *record.Tx) error { return s.failGroup(tx, j) })
-	case jobCreateGroupSnapshot, jobDeleteGroupSnapshot:
-		return s.finish(ctx, j, func(tx *record.Tx) error { return s.failGroupSnapshot(tx, j) })
+// ending records a failure in the transaction that ends the job.
+func (a *Agent) ending(save func(tx *record.Tx, j *job, cause error) error) func(context.Context, *job, error) error {
+	return func(ctx context.Context, j *job, cause error) error {
+		return a.service.finish(ctx, j, func(tx *record.Tx) error { return save(tx, j, cause) })
 	}
-	return s.finish(ctx, j, func(*record.Tx) error { return nil })
+}
+
+func (a *Agent) action(of jobAction) (action, bool) {
+	s := a.service
+	known := map[jobAction]action{
+		jobBackUp: {a.backUp, func(ctx context.Context, j *job, cause error) error {
+			if err := a.dropTemporary(ctx, j); err != nil {
+				return err
+			}
+			return a.ending(s.failBackup)(ctx, j, cause)
+		}},
+		jobRestore:             {a.restore, a.failRestore},
+		jobDeleteBackup:        {a.deleteBackup, a.ending(s.failDeleteBackup)},
+		jobImportBackup:        {a.importBackup, a.ending(s.failImport)},
+		jobCreateGroup:         {a.createGroup, a.ending(s.failGroup)},
+		jobDeleteGroup:         {a.deleteGroup, a.ending(s.failGroup)},
+		jobCreateGroupSnapshot: {a.createGroupSnapshot, a.ending(s.failGroupSnapshot)},
+		jobDeleteGroupSnapshot: {a.deleteGroupSnapshot, a.ending(s.failGroupSnapshot)},
+		jobUpload: {a.upload, func(ctx context.Context, j *job, cause error) error {
+			if err := a.dropTemporary(ctx, j); err != nil {
+				return err
+			}
+			return a.ending(s.endUpload)(ctx, j, cause)
+		}},
+		jobMigrate:  {a.migrate, a.failMigrate},
+		jobManage:   {a.manage, a.failManage},
+		jobUnmanage: {a.unmanage, a.ending(s.failUnmanage)},
+	}
+	found, ok := known[of]
+	return found, ok
 }

@@ -78,8 +78,8 @@ func (s *Service) CreateTransfer(ctx context.Context, scope Scope, volumeID, nam
 		if v.Status != Available {
 			return fault.Wrap(ErrInvalid, "Invalid volume: status must be available")
 		}
-		if v.EncryptionKeyID != "" {
-			return fault.Wrap(ErrInvalid, "Invalid volume: transferring encrypted volume is not supported")
+		if v.EncryptionKeyID != "" && !withSnapshots {
+			return fault.Wrap(ErrInvalid, "Invalid volume: transferring an encrypted volume without its snapshots is not supported")
 		}
 		if withSnapshots {
 			if _, err := s.idleSnapshots(tx, v.ID); err != nil {
@@ -126,19 +126,20 @@ func (s *Service) visibleVolume(tx *record.Tx, scope Scope, id string) (*Volume,
 	return v, nil
 }
 
-// AcceptTransfer takes an offered volume, with its snapshots unless the offer says otherwise, for the scope's project.
+// AcceptTransfer takes an offered volume, with its snapshots unless the offer says otherwise, for the scope's project. An
+// encrypted volume gets a key of the project's own.
 func (s *Service) AcceptTransfer(ctx context.Context, scope Scope, id string, authKey string) (*Transfer, error) {
-	var accepted *Transfer
-	err := s.store.Update(ctx, func(tx *record.Tx) error {
-		t, err := s.transfers.Get(tx, id)
-		if err != nil {
-			return notFound(err, "Transfer %s could not be found.", id)
-		}
-		if !hmac.Equal(t.Hash, hashKey(t.Salt, authKey)) {
-			return fault.Wrap(ErrInvalid, "Invalid auth key: Attempt to transfer %s with invalid auth key.", id)
-		}
-		v, err := s.volumes.Get(tx, t.VolumeID)
-		if err != nil {
+	t, v, err := s.offered(s.store.Read(ctx), id, authKey)
+	if err != nil {
+		return nil, err
+	}
+	keyID, err := s.cloneKey(ctx, scope.ProjectID, v.EncryptionKeyID)
+	if err != nil {
+		return nil, err
+	}
+	oldKey := ""
+	err = s.store.Update(ctx, func(tx *record.Tx) error {
+		if t, v, err = s.offered(tx, id, authKey); err != nil {
 			return err
 		}
 		if v.Status != AwaitingTransf {
@@ -148,14 +149,31 @@ func (s *Service) AcceptTransfer(ctx context.Context, scope Scope, id string, au
 			return fault.Wrap(ErrInvalid, "Invalid volume: Volume %s must not be part of a consistency group.", v.ID)
 		}
 		t.DestinationProjectID, t.Accepted = scope.ProjectID, true
-		accepted = t
-		return errors.Join(s.handOver(tx, scope, v, t), s.transfers.Delete(tx, t.ID))
+		oldKey = v.EncryptionKeyID
+		return errors.Join(s.handOver(tx, scope, v, t, keyID), s.transfers.Delete(tx, t.ID))
 	})
-	return accepted, err
+	ctx = context.WithoutCancel(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.dropKey(ctx, keyID))
+	}
+	return t, s.dropKey(ctx, oldKey)
+}
+
+// offered is the transfer of that key, and its volume.
+func (s *Service) offered(tx *record.Tx, id, authKey string) (*Transfer, *Volume, error) {
+	t, err := s.transfers.Get(tx, id)
+	if err != nil {
+		return nil, nil, notFound(err, "Transfer %s could not be found.", id)
+	}
+	if !hmac.Equal(t.Hash, hashKey(t.Salt, authKey)) {
+		return nil, nil, fault.Wrap(ErrInvalid, "Invalid auth key: Attempt to transfer %s with invalid auth key.", id)
+	}
+	v, err := s.volumes.Get(tx, t.VolumeID)
+	return t, v, err
 }
 
 // handOver makes the volume, and the snapshots that go with it, the scope's, as far as its quota goes.
-func (s *Service) handOver(tx *record.Tx, scope Scope, v *Volume, t *Transfer) error {
+func (s *Service) handOver(tx *record.Tx, scope Scope, v *Volume, t *Transfer, keyID string) error {
 	var snapshots []Snapshot
 	var err error
 	if !t.NoSnapshots {
@@ -177,12 +195,16 @@ func (s *Service) handOver(tx *record.Tx, scope Scope, v *Volume, t *Transfer) e
 		}
 	}
 	v.ProjectID, v.UserID, v.Status, v.UpdatedAt = scope.ProjectID, scope.UserID, Available, s.now()
+	v.EncryptionKeyID = keyID
 	if err := s.volumes.Update(tx, v); err != nil {
 		return err
 	}
 	for i := range snapshots {
 		p := &snapshots[i]
 		p.ProjectID, p.UserID, p.UpdatedAt = scope.ProjectID, scope.UserID, s.now()
+		if p.EncryptionKeyID != "" {
+			p.EncryptionKeyID = keyID
+		}
 		if err := s.snapshots.Update(tx, p); err != nil {
 			return err
 		}
