@@ -67,7 +67,7 @@ var modulesOf = map[string][]string{
 	"objectstore/swiftobjects": {uuid, swift},
 	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
 	// Each asks identity who the caller is.
-	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto},
+	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto}, "volume/cinder": {uuid, crypto},
 	"objectstore/swift": {uuid, crypto},
 }
 
@@ -137,12 +137,12 @@ func command(t *testing.T, env []string, name string, args ...string) []byte {
 var heavy = map[string]map[string]string{
 	"database/sql": {
 		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "objectstore": "state",
-		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain",
+		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain", "volume/cinder": "its domain",
 		"objectstore/fileobjects": "its index",
 		"objectstore/swift":       "its domain", "objectstore/s3": "its domain",
 	},
 	"net/http": {
-		"identity/keystone": "its API", "image/glance": "its API", "image/webdownload": "its protocol", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API",
+		"identity/keystone": "its API", "image/glance": "its API", "image/webdownload": "its protocol", "compute/nova": "its API", "network/neutron": "its API", "lbaas/lbaasv1": "its API", "volume/cinder": "its API",
 		"metadata": "its API", "metadata/memmetadata": "its domain", "metadata/proxy": "its API",
 		"event/sse": "its protocol", "event/webhook": "its protocol",
 		"inject/injecthttp": "faults that meet requests",
