@@ -55,7 +55,6 @@ func page[T any](all []T, id func(*T) string, marker string, offset, limit int) 
 	return all, nil
 }
 
-
 // usedByExtras is what a project has of a resource of quotas that is not volumes' or snapshots'.
 func (s *Service) usedByExtras(tx *record.Tx, projectID, name string) (int, error) {
 	project := record.Eq("project", projectID)
