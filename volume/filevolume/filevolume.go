@@ -3,7 +3,8 @@
 // Package filevolume is a driver of volumes that are files: a directory on a file system that can share blocks between files
 // (XFS, btrfs), or on one of its own in a backing file.
 //
-//	volumes, err := filevolume.New(ctx, dir, nil)
+//	options := &filevolume.Options{BackingFile: dir + ".xfs", BackingBytes: 4 << 30}
+//	volumes, err := filevolume.New(ctx, dir, options)
 //	err = volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 100 << 30})
 //	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
 //	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})

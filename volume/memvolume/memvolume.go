@@ -3,8 +3,8 @@
 //
 //	pool := memvolume.NewPool(10 << 30)
 //	volumes := memvolume.New(pool, nil)
-//	err := volumes.Apply(ctx, driver.Volume{ID: "6f1d0c3e-…", Bytes: 1 << 30})
-//	device, err := volumes.Open(ctx, "6f1d0c3e-…", driver.ReadWrite)
+//	err := volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 1 << 30})
+//	device, err := volumes.Open(ctx, volume, driver.ReadWrite)
 //
 // It implements the whole contract of package volume/driver and passes its suite; contents are real, kept in pieces that
 // volumes, snapshots and clones share until one of them is written to. What goes wrong, and how long things take, is data:
