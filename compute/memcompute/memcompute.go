@@ -142,7 +142,7 @@ func validate(want driver.Server) error {
 	}
 	seen := map[string]bool{}
 	for _, v := range want.Volumes {
-		if v.ID == "" || seen[v.ID] || v.Bytes <= 0 || v.Path == "" && v.NBD == nil || strings.HasSuffix(v.Path, "-missing") {
+		if v.ID == "" || seen[v.ID] || v.Bytes <= 0 || strings.HasSuffix(v.Path, "-missing") {
 			return fault.Wrap(ErrInvalid, "memcompute: server %s: volume %q: no such disk", want.ID, v.ID)
 		}
 		seen[v.ID] = true
