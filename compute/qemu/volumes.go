@@ -84,8 +84,8 @@ type backend struct {
 	objects         []map[string]any
 }
 
-// handOver gives QEMU a file and says which of its descriptors it is, in which set.
-type handOver func(file *os.File) (fd, set int, err error)
+// handOver gives QEMU a file and says what it calls it: "/dev/fdset/N" for block nodes, "/dev/fd/N" for what is opened otherwise.
+type handOver func(file *os.File, node bool) (path string, err error)
 
 // open opens what the volume is made of and gives it to QEMU, which opens nothing by a path of its own. Secrets are given as
 // files in memory (inline false: QEMU is yet to be started, and its command line is everybody's to read) or as they are.
@@ -126,8 +126,7 @@ func (b *backend) openFile(give handOver) error {
 		return errors.Join(err, file.Close())
 	}
 	b.block = info.Mode()&os.ModeDevice != 0
-	_, set, err := give(file)
-	b.file = fmt.Sprintf("/dev/fdset/%d", set)
+	b.file, err = give(file, true)
 	return err
 }
 
@@ -138,8 +137,7 @@ func (d *Driver) openServer(server string, b *backend, give handOver) (credentia
 		if err != nil {
 			return "", fault.Wrap(ErrUnavailable, "%v", err)
 		}
-		fd, _, err := give(directory)
-		b.directory = devFD(fd)
+		b.directory, err = give(directory, false)
 		return "", err
 	}
 	if len(n.CA) == 0 {
@@ -152,9 +150,9 @@ func (d *Driver) openServer(server string, b *backend, give handOver) (credentia
 	if err != nil {
 		return credentials, err
 	}
-	fd, _, err := give(directory)
+	path, err := give(directory, false)
 	b.objects = append(b.objects, map[string]any{
-		"qom-type": "tls-creds-x509", "id": volumeTLS(b.volume.ID), "dir": devFD(fd), "endpoint": "client", "verify-peer": true,
+		"qom-type": "tls-creds-x509", "id": volumeTLS(b.volume.ID), "dir": path, "endpoint": "client", "verify-peer": true,
 	})
 	return credentials, err
 }
@@ -195,8 +193,7 @@ func (b *backend) openSecret(inline bool, give handOver) error {
 	if _, err := file.WriteString(encoded); err != nil {
 		return errors.Join(err, file.Close())
 	}
-	number, _, err := give(file)
-	secret["file"] = devFD(number)
+	secret["file"], err = give(file, false)
 	return err
 }
 
