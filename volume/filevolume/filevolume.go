@@ -56,6 +56,13 @@ type Options struct {
 	BackingBytes int64
 	// Host is the name of the pool's own host in connections; it uses volumes by their files. Default: the host's name.
 	Host string
+	// Listen is the IP address at which other hosts reach this one; for each of their connections a server of the Network
+	// Block Device protocol listens there, on a port of its own, and lets in by TLS who has that connection's certificate.
+	// Empty: other hosts cannot connect.
+	Listen string
+	// User is the account that those servers run as; it then owns the volumes that they serve. Empty is who this process
+	// is.
+	User string
 }
 
 // Driver keeps volumes in a directory.
@@ -133,7 +140,7 @@ func (d *Driver) Capacity(ctx context.Context) (driver.Capacity, error) {
 	if err := unix.Statfs(d.dir, &stat); err != nil {
 		return driver.Capacity{}, fmt.Errorf("filevolume: %w", &os.PathError{Op: "statfs", Path: d.dir, Err: err})
 	}
-	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true, Encryption: true}
+	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true, Encryption: true, Remote: d.o.Listen != ""}
 	for _, o := range all {
 		c.Provisioned += o.Bytes
 	}

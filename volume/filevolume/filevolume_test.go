@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(guestVariable); path != "" {
 		os.Exit(beGuest(path))
 	}
+	if dir := os.Getenv(killVariable); dir != "" {
+		os.Exit(beKilled(dir))
+	}
 	os.Exit(lab.Main(m.Run))
 }
 
@@ -46,8 +49,9 @@ func driverOf(t testing.TB, dir string, o *filevolume.Options) *filevolume.Drive
 	return d
 }
 
-func suitePool(t testing.TB, bytes int64) drivertest.Pool {
+func suitePool(t testing.TB, bytes int64, change func(*filevolume.Options)) drivertest.Pool {
 	dir, o := pool(t, bytes)
+	change(o)
 	return drivertest.Pool{
 		Open:  func(t testing.TB) driver.Volumes { return driverOf(t, dir, o) },
 		Reach: reach,
@@ -59,12 +63,26 @@ func suitePool(t testing.TB, bytes int64) drivertest.Pool {
 	}
 }
 
-func factory(t testing.TB) drivertest.Pool {
-	p := suitePool(t, 4<<30)
-	p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, 300<<20) }
-	return p
+func factory(change func(*filevolume.Options)) drivertest.Factory {
+	return func(t testing.TB) drivertest.Pool {
+		p := suitePool(t, 4<<30, change)
+		p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, 300<<20, change) }
+		return p
+	}
 }
 
-func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory) }
+func local(*filevolume.Options) {}
 
-func BenchmarkVolumes(b *testing.B) { drivertest.BenchmarkVolumes(b, factory) }
+// remote has all hosts be other ones.
+func remote(o *filevolume.Options) { o.Host, o.Listen, o.User = "another", "127.0.0.1", "nobody" }
+
+func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory(local)) }
+
+func TestVolumesOfOtherHosts(t *testing.T) {
+	labtest.RequireProgram(t, "qemu-storage-daemon", "qemu-system-common")
+	drivertest.TestVolumes(t, factory(remote))
+}
+
+func BenchmarkVolumes(b *testing.B) { drivertest.BenchmarkVolumes(b, factory(local)) }
+
+func BenchmarkVolumesOfOtherHosts(b *testing.B) { drivertest.BenchmarkVolumes(b, factory(remote)) }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -282,7 +281,7 @@ func (d *Driver) Unmanaged(ctx context.Context) ([]driver.Unmanaged, error) {
 // foreign returns an fs.ErrInvalid for names that no file of somebody else has.
 func foreign(name string) error {
 	kind, _ := named(name)
-	if kind != "" || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || slices.Contains([]string{connections, tlsDir}, name) {
+	if kind != "" || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || name == connections {
 		return fmt.Errorf("%q cannot be adopted: %w", name, fs.ErrInvalid)
 	}
 	return nil
