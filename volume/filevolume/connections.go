@@ -86,10 +86,10 @@ func (d *Driver) connect(ctx context.Context, want driver.Connection) (target dr
 	if err != nil {
 		return target, err
 	}
-	c := connection{}
+	c, fresh := connection{}, true
 	for _, other := range list {
 		if other.ID == want.ID {
-			c = other
+			c, fresh = other, false
 		} else if !want.Beside(other.Connection) {
 			return target, fmt.Errorf("it has connection %s: %w", other.ID, driver.ErrBusy)
 		}
@@ -108,7 +108,9 @@ func (d *Driver) connect(ctx context.Context, want driver.Connection) (target dr
 		target.Path = d.volumePath(want.VolumeID)
 		return target, nil
 	}
-	target.NBD, err = d.serve(ctx, &c, x)
+	if target.NBD, err = d.serve(ctx, &c, x); err != nil && fresh {
+		err = errors.Join(err, d.disconnect(context.WithoutCancel(ctx), c))
+	}
 	return target, err
 }
 
@@ -148,17 +150,20 @@ func (d *Driver) Disconnect(ctx context.Context, volumeID, connectionID string) 
 	if err := errors.Join(ctx.Err(), c.Check()); err != nil {
 		return fmt.Errorf("filevolume: %w", err)
 	}
-	dir := d.connectionDir(c)
-	there, err := exists(dir)
-	if err == nil && there {
-		err = d.stopServer(ctx, c)
-	}
-	if err == nil && there {
-		// Without its file it is no connection any more, whatever is left of the directory.
-		err = errors.Join(unlessMissing(os.Remove(filepath.Join(dir, connectionFile))), os.RemoveAll(dir), syncDir(filepath.Dir(dir)))
-	}
-	if err != nil {
+	if err := d.disconnect(ctx, c); err != nil {
 		return fmt.Errorf("filevolume: connection %s of volume %s: %w", connectionID, volumeID, err)
 	}
 	return nil
+}
+
+func (d *Driver) disconnect(ctx context.Context, c connection) error {
+	dir := d.connectionDir(c)
+	if there, err := exists(dir); err != nil || !there {
+		return err
+	}
+	if err := d.stopServer(ctx, c); err != nil {
+		return err
+	}
+	// Without its file it is no connection any more, whatever is left of the directory.
+	return errors.Join(unlessMissing(os.Remove(filepath.Join(dir, connectionFile))), os.RemoveAll(dir), syncDir(filepath.Dir(dir)))
 }

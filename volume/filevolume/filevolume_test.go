@@ -3,7 +3,6 @@
 package filevolume_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,8 +34,8 @@ func pool(t testing.TB, bytes int64) (dir string, o *filevolume.Options) {
 	top := t.TempDir()
 	dir, o = filepath.Join(top, "pool"), &filevolume.Options{BackingFile: filepath.Join(top, "backing"), BackingBytes: bytes, Host: drivertest.Host}
 	t.Cleanup(func() {
-		if d, err := filevolume.New(context.Background(), dir, o); err == nil {
-			require.NoError(t, d.Unmount(context.Background()))
+		if d, err := filevolume.New(cleanup(t), dir, o); err == nil {
+			require.NoError(t, d.Unmount(cleanup(t)))
 		}
 	})
 	return dir, o
@@ -44,7 +43,7 @@ func pool(t testing.TB, bytes int64) (dir string, o *filevolume.Options) {
 
 func driverOf(t testing.TB, dir string, o *filevolume.Options) *filevolume.Driver {
 	t.Helper()
-	d, err := filevolume.New(t.Context(), dir, o)
+	d, err := filevolume.New(cleanup(t), dir, o)
 	require.NoError(t, err)
 	return d
 }

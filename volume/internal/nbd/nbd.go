@@ -261,12 +261,16 @@ func (c *Client) Close() error {
 	if errors.Is(c.failed, fs.ErrClosed) {
 		return c.failed
 	}
-	if c.failed == nil {
+	before := c.failed
+	if before == nil {
 		_ = c.conn.SetDeadline(time.Now().Add(time.Second))
 		_, _ = c.conn.Write(request{command: commandDisconnect}.head(c.cookie + 1))
 	}
 	c.failed = fmt.Errorf("NBD client: %w", fs.ErrClosed)
-	return c.conn.Close()
+	if err := c.conn.Close(); before == nil {
+		return err
+	}
+	return nil // the failure has been told
 }
 
 // extent is a part of an export.
