@@ -2,12 +2,14 @@ package volume
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/kintoun/kintoun/internal/converge"
-	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 	"github.com/kintoun/kintoun/volume/driver"
 )
@@ -30,6 +32,27 @@ type AgentOptions struct {
 	Log *slog.Logger
 }
 
+func (o *AgentOptions) setDefaults() {
+	if o.Zone == "" {
+		o.Zone = DefaultZone
+	}
+	if o.Oversubscription <= 0 {
+		o.Oversubscription = 20
+	}
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = 10 * time.Second
+	}
+	if o.Resync <= 0 {
+		o.Resync = 5 * time.Minute
+	}
+	if o.Attempts <= 0 {
+		o.Attempts = 3
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
 // Agent makes one pool hold the volumes, snapshots and connections that the service placed there, and reports how they
 // are. They stay as they are without it; one that starts goes on where the last one was.
 type Agent struct {
@@ -40,59 +63,268 @@ type Agent struct {
 	options AgentOptions
 
 	loop     *converge.Loop
+	jobs     *jobRunner
 	follower *converge.Follower
+	turns    turns
 
 	mu       sync.Mutex
+	known    bool // to the service
 	failures map[string]int
+	busy     map[string]*attempt // what is being done with volumes
+	seen     map[string]bool     // connections that were made since the agent started
 }
+
+// attempt is a task under way.
+type attempt struct {
+	task   Task
+	cancel context.CancelFunc
+}
+
+// workers is how many volumes, snapshots and connections are worked on at once.
+const workers = 16
 
 // NewAgent returns an agent for the pool of that name; [Agent.Run] does the work.
 func NewAgent(service *Service, name Backend, volumes driver.Volumes, options *AgentOptions) *Agent {
-	a := &Agent{service: service, name: name, host: name.String(), volumes: volumes, failures: map[string]int{}}
+	a := &Agent{
+		service: service, name: name, host: name.String(), volumes: volumes, turns: turns{held: map[string]bool{}},
+		failures: map[string]int{}, busy: map[string]*attempt{}, seen: map[string]bool{},
+	}
 	if options != nil {
 		a.options = *options
 	}
+	a.options.setDefaults()
+	a.loop = converge.New(a, &converge.Options{Workers: workers, Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
+		a.options.Log.Warn("not as wanted", "what", id, "pool", a.host, "error", err, "failures", failures)
+	}})
+	a.jobs = newJobRunner(a)
+	a.follower = service.hub.Follower(a.host, a.settleAll)
 	return a
 }
 
-// concerned says which pools a change concerns that does not say so itself.
-func concerned(_ context.Context, c record.Change) (hosts []string, everywhere bool) {
-	return nil, c.Kind == volumesKind || c.Kind == snapshotsKind || c.Kind == attachmentsKind
-}
+// concerned says which pools a change concerns that does not say so itself: none.
+func concerned(context.Context, record.Change) (hosts []string, everywhere bool) { return nil, false }
 
 // Run registers the pool and keeps it as wanted until ctx ends. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
-	<-ctx.Done()
+	if _, err := a.introduce(ctx); err != nil {
+		return fmt.Errorf("register pool %s: %w", a.host, err)
+	}
+	leave, err := a.follower.Follow(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.enqueueAll(ctx) })
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var wg sync.WaitGroup
+	wg.Go(func() { a.loop.Run(ctx) })
+	wg.Go(func() { a.jobs.loop.Run(ctx) })
+	wg.Go(func() { a.beat(ctx) })
+	wg.Wait()
 	return nil
+}
+
+// changed looks again at what has changed.
+func (a *Agent) changed(ctx context.Context, c record.Change) {
+	switch c.Kind {
+	case volumesKind:
+		a.interrupt(ctx, c.ID)
+		a.loop.Enqueue(c.Kind + "/" + c.ID)
+	case snapshotsKind, attachmentsKind:
+		a.loop.Enqueue(c.Kind + "/" + c.ID)
+	case jobsKind:
+		a.jobs.loop.Enqueue(c.ID)
+	}
 }
 
 // Started waits until the agent hears of everything that is wanted of its pool, or fails with ctx's error.
 func (a *Agent) Started(ctx context.Context) error { return a.follower.Following(ctx) }
 
 // Settle returns when everything in the pool is as it was wanted when it was called, or with ctx's error.
-func (a *Agent) Settle(ctx context.Context) error { return nil }
+func (a *Agent) Settle(ctx context.Context) error {
+	if err := a.follower.CatchUp(ctx); err != nil {
+		return err
+	}
+	return a.settleAll(ctx)
+}
 
-// Beat says that the pool lives, as of the given time. [Agent.Run] does it all the time.
-func (a *Agent) Beat(ctx context.Context, at time.Time) error { return nil }
-
-// turn waits until nothing else is done with the volumes, and holds them until done is called.
-func (a *Agent) turn(volumeIDs ...string) (done func()) { return func() {} }
+func (a *Agent) settleAll(ctx context.Context) error {
+	if err := a.loop.Settle(ctx); err != nil {
+		return err
+	}
+	if err := a.jobs.loop.Settle(ctx); err != nil {
+		return err
+	}
+	// The end of a job may have given the other loop something to do.
+	if err := a.service.hub.CatchUp(ctx); err != nil {
+		return err
+	}
+	return a.loop.Settle(ctx)
+}
 
 // Settle returns when every pool whose agent runs in this process is as it was wanted when it was called, or with ctx's
 // error.
 func (s *Service) Settle(ctx context.Context) error { return s.hub.Settle(ctx) }
 
-type grave struct {
-	ID, Kind, Host string
-	At             time.Time
-	Revision       int64
+// interrupt ends a task under way when something else has been asked for since: a volume that is being made can be
+// deleted.
+func (a *Agent) interrupt(ctx context.Context, id string) {
+	a.mu.Lock()
+	t := a.busy[id]
+	a.mu.Unlock()
+	if t == nil {
+		return
+	}
+	v, err := a.service.volumes.Get(a.service.store.Read(ctx), id)
+	if err != nil || v.Task != t.task {
+		t.cancel()
+	}
 }
 
-var graveSpec = record.Spec[grave]{
-	Key:      func(g *grave) string { return g.ID },
-	Revision: func(g *grave) *int64 { return &g.Revision },
-	Quiet:    true,
-	Columns:  []record.Column[grave]{{Name: "at", Value: func(g *grave) any { return g.At.UnixMicro() }}},
+func (a *Agent) enqueueAll(ctx context.Context) {
+	ids, err := a.List(ctx)
+	if err == nil {
+		var jobs []string
+		if jobs, err = a.jobs.List(ctx); err == nil {
+			a.jobs.loop.Enqueue(jobs...)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		a.options.Log.Warn("volumes could not be listed", "pool", a.host, "error", err)
+	}
+	a.loop.Enqueue(ids...)
 }
 
-func unsupported(what string) error { return fault.Wrap(ErrUnsupported, "%s is not there yet", what) }
+// Beat says that the pool lives, as of the given time, and how full it is. [Agent.Run] does it all the time; a program
+// whose clock is about to jump ([Options].Now) says with the time to which it jumps that its pools live then too.
+func (a *Agent) Beat(ctx context.Context, at time.Time) error {
+	was, err := a.introduce(ctx)
+	if err != nil || !was && !at.After(a.service.now()) {
+		return err
+	}
+	capacity, err := a.volumes.Capacity(ctx)
+	if err != nil {
+		return fmt.Errorf("capacity of pool %s: %w", a.host, err)
+	}
+	err = a.service.beat(ctx, a.host, at, capacity)
+	if errors.Is(err, ErrNotFound) {
+		err = a.service.register(ctx, a.describe(capacity))
+	}
+	return err
+}
+
+// introduce makes the pool known, once, and says whether it was.
+func (a *Agent) introduce(ctx context.Context) (was bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.known {
+		return true, nil
+	}
+	capacity, err := a.volumes.Capacity(ctx)
+	if err != nil {
+		return false, fmt.Errorf("capacity of pool %s: %w", a.host, err)
+	}
+	err = a.service.register(ctx, a.describe(capacity))
+	a.known = err == nil
+	return false, err
+}
+
+func (a *Agent) describe(capacity driver.Capacity) pool {
+	_, reverts := a.volumes.(driver.Reverter)
+	_, manages := a.volumes.(driver.Manager)
+	return pool{
+		Name: a.host, BackendName: a.name.Name, Zone: a.options.Zone, Kind: a.volumes.Kind(), Capacity: capacity,
+		Capabilities: a.options.Capabilities, Oversubscription: a.options.Oversubscription, Reverts: reverts, Manages: manages,
+	}
+}
+
+func (a *Agent) beat(ctx context.Context) {
+	ticker := time.NewTicker(a.options.Heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := a.Beat(ctx, a.service.now())
+		if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
+			err = errors.Join(err, a.service.tidy(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
+			a.options.Log.Warn("heartbeat failed", "pool", a.host, "error", err)
+		}
+	}
+}
+
+// measure reports how full the pool is after something has changed in it.
+func (a *Agent) measure(ctx context.Context) {
+	if err := a.Beat(ctx, a.service.now()); err != nil && ctx.Err() == nil {
+		a.options.Log.Warn("capacity not reported", "pool", a.host, "error", err)
+	}
+}
+
+// The kinds of identifiers that the agent's loop works on, besides those of records: what the driver holds and nobody
+// wants.
+const leftoversKind = "leftovers"
+
+// List names what is to be done in this pool, the connections to mend, and what the driver has that nobody wants.
+func (a *Agent) List(ctx context.Context) ([]string, error) {
+	s := a.service
+	tx := s.store.Read(ctx)
+	var ids []string
+	add := func(kind string, texts []string, err error) error {
+		for _, id := range texts {
+			ids = append(ids, kind+"/"+id)
+		}
+		return err
+	}
+	here := record.Eq("host", a.host)
+	volumes, err := s.volumes.Texts(tx, "id", here, record.Ne("task", nil))
+	if err := add(volumesKind, volumes, err); err != nil {
+		return nil, err
+	}
+	snapshots, err := s.snapshots.Texts(tx, "id", here, record.Ne("task", nil))
+	if err := add(snapshotsKind, snapshots, err); err != nil {
+		return nil, err
+	}
+	attachments, err := s.attachments.Texts(tx, "id", here)
+	if err := add(attachmentsKind, attachments, err); err != nil {
+		return nil, err
+	}
+	observed, err := a.volumes.List(ctx)
+	for _, o := range observed {
+		ids = append(ids, leftoversKind+"/"+string(o.Kind)+"/"+o.ID)
+	}
+	return ids, err
+}
+
+// Reconcile makes one thing in the pool match what is wanted of it.
+func (a *Agent) Reconcile(ctx context.Context, id string) error {
+	kind, id, _ := strings.Cut(id, "/")
+	switch kind {
+	case volumesKind:
+		return a.reconcileVolume(ctx, id)
+	case snapshotsKind:
+		return a.reconcileSnapshot(ctx, id)
+	case attachmentsKind:
+		return a.reconcileAttachment(ctx, id)
+	}
+	return a.reconcileLeftover(ctx, id)
+}
+
+// failed counts a failure, and says whether to give up.
+func (a *Agent) failed(id string, err error) (giveUp bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failures[id]++
+	if a.failures[id] < a.options.Attempts && !final(err) {
+		return false
+	}
+	delete(a.failures, id)
+	return true
+}
+
+func (a *Agent) succeeded(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.failures, id)
+}

@@ -59,8 +59,8 @@ type Attachment struct {
 	Host   string
 	Shared bool
 	Task   TaskKind
-	// Restore is the volume's status once a detachment is done; empty is what follows from the other attachments.
-	Restore              Status
+	// Keep says that the attachment outlives the connection that is being ended.
+	Keep                 bool
 	AttachedAt           *time.Time
 	CreatedAt, UpdatedAt time.Time
 	Revision             int64

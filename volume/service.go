@@ -50,6 +50,9 @@ type Options struct {
 	Keys SecretSource
 	// Quota is what a project may have unless its own quota says otherwise; [DefaultQuota] by default.
 	Quota Quota
+	// DefaultType is the name of the type of volumes whose makers name none; [DefaultTypeName] by default. [New] makes it
+	// if there is none.
+	DefaultType string
 	// DownAfter is how long a pool's agent may be silent before it counts as down; a minute by default.
 	DownAfter time.Duration
 	// ConnectWithin bounds how long a call waits for a pool's agent to make or end a connection; a minute by default.
@@ -68,6 +71,7 @@ type Service struct {
 	snapshots   *record.Table[Snapshot]
 	attachments *record.Table[Attachment]
 	types       *record.Table[Type]
+	defaults    *record.Table[typeDefault]
 	pools       *record.Table[pool]
 	quotas      *record.Table[projectQuota]
 	messages    *record.Table[Message]
@@ -99,6 +103,7 @@ func New(ctx context.Context, db *sql.DB, options *Options) (*Service, error) {
 	s.snapshots = record.Define(store, snapshotsKind, snapshotSpec)
 	s.attachments = record.Define(store, attachmentsKind, attachmentSpec)
 	s.types = record.Define(store, "types", typeSpec)
+	s.defaults = record.Define(store, "type_defaults", defaultSpec)
 	s.pools = record.Define(store, "pools", poolSpec)
 	s.quotas = record.Define(store, "quotas", quotaSpec)
 	s.messages = record.Define(store, "messages", messageSpec)
@@ -121,6 +126,9 @@ func (o *Options) setDefaults() {
 	if o.ConnectWithin <= 0 {
 		o.ConnectWithin = time.Minute
 	}
+	if o.DefaultType == "" {
+		o.DefaultType = DefaultTypeName
+	}
 	if o.Quota == nil {
 		o.Quota = DefaultQuota()
 	}
@@ -137,6 +145,14 @@ func notFound(err error, format string, args ...any) error {
 	return err
 }
 
+// notFoundIsNil forgives what is not there.
+func notFoundIsNil(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // errNothing ends a transaction in which there was nothing to do.
 var errNothing = errors.New("nothing to do")
 
@@ -147,3 +163,6 @@ func optional(text string) any {
 	}
 	return text
 }
+
+// maxText is how long names, keys and values may be, in bytes; the API's bound is 255 characters.
+const maxText = 1020

@@ -167,6 +167,7 @@ var volumeSpec = record.Spec[Volume]{
 		{Name: "encrypted", Value: func(v *Volume) any { return v.Encrypted }},
 		{Name: "attached", Value: func(v *Volume) any { return v.AttachStatus }},
 		{Name: "migration", Value: func(v *Volume) any { return optional(v.MigrationStatus) }},
+		{Name: "kept", Value: func(v *Volume) any { return optional(v.KeptAs) }},
 		{Name: "counted", Value: func(v *Volume) any { return !v.FreeOfQuota }},
 		{Name: "created", Value: func(v *Volume) any { return v.CreatedAt.UnixMicro() }},
 		{Name: "updated", Value: func(v *Volume) any { return v.UpdatedAt.UnixMicro() }},
@@ -175,6 +176,8 @@ var volumeSpec = record.Spec[Volume]{
 
 // VolumeSpec is a volume to make.
 type VolumeSpec struct {
+	// ID is the UUID that it gets; empty makes one up. One that is taken is [ErrConflict].
+	ID                string
 	Name, Description string
 	// SizeGiB may be zero where the source says how large it is.
 	SizeGiB int

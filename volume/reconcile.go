@@ -1,0 +1,335 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/kintoun/kintoun/internal/record"
+	"github.com/kintoun/kintoun/volume/driver"
+)
+
+// final says of a failure that it will be the same the next time.
+func final(err error) bool {
+	return errors.Is(err, driver.ErrFull) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, ErrUnsupported) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrNotFound)
+}
+
+// reconcileVolume does what a volume's task says, and reports its end.
+func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
+	v, err := a.service.volumes.Get(a.service.store.Read(ctx), id)
+	if errors.Is(err, ErrNotFound) || err == nil && (v.Host != a.host || v.Task.Kind == "") {
+		a.succeeded(volumesKind + "/" + id)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = a.attempt(ctx, v)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, errWait) {
+		return nil // what is wanted now is looked at next
+	}
+	if err == nil {
+		a.succeeded(volumesKind + "/" + id)
+		if v.Task.Kind != TaskRevert {
+			a.measure(ctx)
+		}
+		return nil
+	}
+	if !a.failed(volumesKind+"/"+id, err) {
+		return err
+	}
+	a.options.Log.Error("giving up", "volume", id, "task", v.Task.Kind, "pool", a.host, "error", err)
+	return a.service.gaveUp(ctx, v, err)
+}
+
+// errWait says that something else has to happen first, which will be heard of.
+var errWait = errors.New("something else comes first")
+
+// attempt does the task that the volume has, and can be interrupted.
+func (a *Agent) attempt(ctx context.Context, v *Volume) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.busy[v.ID] = &attempt{task: v.Task, cancel: cancel}
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.busy, v.ID)
+	}()
+	switch v.Task.Kind {
+	case TaskCreate:
+		return a.create(ctx, v)
+	case TaskExtend:
+		return a.extend(ctx, v)
+	case TaskRevert:
+		return a.revert(ctx, v)
+	case TaskDelete:
+		return a.delete(ctx, v)
+	}
+	return fmt.Errorf("task %q of volume %s: %w", v.Task.Kind, v.ID, ErrUnsupported)
+}
+
+// create makes the volume and its content.
+func (a *Agent) create(ctx context.Context, v *Volume) error {
+	want, others, err := a.want(ctx, v)
+	if err != nil {
+		return err
+	}
+	if v.ImageID != "" {
+		return a.createFromImage(ctx, v, want)
+	}
+	if err := a.apply(ctx, want, others...); err != nil {
+		return err
+	}
+	return a.service.done(ctx, v, func(_ *record.Tx, v *Volume) error {
+		if v.BackupID != "" {
+			return nil // the restoration ends the creation
+		}
+		v.Status = Available
+		return nil
+	})
+}
+
+// want is the volume as the driver needs to know it, and the volumes that it is made from.
+func (a *Agent) want(ctx context.Context, v *Volume) (w driver.Volume, others []string, err error) {
+	w = driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib}
+	tx := a.service.store.Read(ctx)
+	switch {
+	case v.SnapshotID != "":
+		w.Source.SnapshotID = v.SnapshotID
+		p, err := a.service.snapshots.Get(tx, v.SnapshotID)
+		if err != nil {
+			return w, nil, err
+		}
+		others = append(others, p.VolumeID)
+	case v.SourceVolumeID != "":
+		source, err := a.service.volumes.Get(tx, v.SourceVolumeID)
+		if err != nil {
+			return w, nil, err
+		}
+		w.Source.VolumeID = source.key()
+		others = append(others, source.ID)
+	}
+	w.Passphrase, err = a.service.passphrase(ctx, v.EncryptionKeyID)
+	return w, append(others, v.ID), err
+}
+
+func (a *Agent) apply(ctx context.Context, want driver.Volume, ids ...string) error {
+	defer a.turn(ids...)()
+	return a.volumes.Apply(ctx, want)
+}
+
+// extend makes the volume larger, and tells the servers that use it.
+func (a *Agent) extend(ctx context.Context, v *Volume) error {
+	passphrase, err := a.service.passphrase(ctx, v.EncryptionKeyID)
+	if err != nil {
+		return err
+	}
+	if err := a.apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.Task.SizeGiB) * gib, Passphrase: passphrase}, v.ID); err != nil {
+		return err
+	}
+	if v.Task.Before == InUse {
+		if err := a.tellServers(ctx, v); err != nil {
+			return err
+		}
+	}
+	return a.service.done(ctx, v, func(_ *record.Tx, v *Volume) error {
+		v.SizeGiB, v.Status, v.PreviousStatus = v.Task.SizeGiB, v.Task.Before, ""
+		return nil
+	})
+}
+
+// tellServers lets connections and servers know that the volume has grown. One that cannot grow is as it was for its
+// guest until that starts again.
+func (a *Agent) tellServers(ctx context.Context, v *Volume) error {
+	attachments, err := a.service.attachmentsOf(a.service.store.Read(ctx), v.ID)
+	if err != nil {
+		return err
+	}
+	for i := range attachments {
+		at := &attachments[i]
+		if at.Target != nil {
+			if err := a.renew(ctx, v, at); err != nil {
+				return err
+			}
+		}
+		if at.ServerID == "" || a.service.options.Servers == nil {
+			continue
+		}
+		if err := a.service.options.Servers.VolumeExtended(ctx, at.ServerID, v.ID, v.Task.SizeGiB); err != nil {
+			a.options.Log.Warn("a server was not told that its volume has grown", "server", at.ServerID, "volume", v.ID, "error", err)
+			if err := a.service.store.Update(ctx, func(tx *record.Tx) error {
+				return a.service.message(tx, v.ProjectID, v.Task.RequestID, aboutVolume, v.ID, actionExtend, detailServerUnaware)
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// revert gives the volume its snapshot's content again.
+func (a *Agent) revert(ctx context.Context, v *Volume) error {
+	if err := a.revertContent(ctx, v); err != nil {
+		return err
+	}
+	return a.service.done(ctx, v, func(tx *record.Tx, v *Volume) error {
+		v.Status = v.Task.Before
+		return a.service.wentBack(tx, v.Task.ID)
+	})
+}
+
+// wentBack makes a snapshot available again that a volume went back to.
+func (s *Service) wentBack(tx *record.Tx, snapshotID string) error {
+	p, err := s.snapshots.Get(tx, snapshotID)
+	if err != nil || p.Status != Restoring {
+		return notFoundIsNil(err)
+	}
+	p.Status = Available
+	return s.saveSnapshot(tx, p)
+}
+
+func (a *Agent) revertContent(ctx context.Context, v *Volume) error {
+	defer a.turn(v.ID)()
+	if r, ok := a.volumes.(driver.Reverter); ok {
+		if err := r.Revert(ctx, v.key(), v.Task.ID); err != nil {
+			return err
+		}
+		// Its size is the snapshot's now; a volume that has grown since stays as large.
+		return a.volumes.Apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib})
+	}
+	return a.copyBack(ctx, v)
+}
+
+// delete takes the volume away, once its snapshots and connections are gone.
+func (a *Agent) delete(ctx context.Context, v *Volume) error {
+	s := a.service
+	snapshots, err := s.snapshotsOf(s.store.Read(ctx), v.ID)
+	if err != nil {
+		return err
+	}
+	for i := range snapshots {
+		if snapshots[i].Task.Kind != TaskDelete {
+			return fmt.Errorf("volume %s has snapshot %s: %w", v.ID, snapshots[i].ID, driver.ErrBusy)
+		}
+	}
+	if len(snapshots) > 0 {
+		return errWait // the last one's end wakes the volume
+	}
+	attachments, err := s.attachmentsOf(s.store.Read(ctx), v.ID)
+	if err != nil {
+		return err
+	}
+	for i := range attachments {
+		if err := a.disconnect(ctx, v, attachments[i].ID); err != nil {
+			return err
+		}
+	}
+	if err := a.remove(ctx, v.key(), v.ID); err != nil {
+		return err
+	}
+	if err := s.dropKey(ctx, v.EncryptionKeyID); err != nil {
+		return err
+	}
+	return notFoundIsNil(s.store.Update(ctx, func(tx *record.Tx) error {
+		now, err := s.volumes.Get(tx, v.ID)
+		if err != nil {
+			return err
+		}
+		return s.bury(tx, now)
+	}))
+}
+
+// remove takes a volume out of the pool.
+func (a *Agent) remove(ctx context.Context, key, id string) error {
+	defer a.turn(id)()
+	return a.volumes.Remove(ctx, key)
+}
+
+// report changes a volume as its agent left it at was, unless something else has been asked since.
+func (s *Service) report(ctx context.Context, was *Volume, fn func(tx *record.Tx, v *Volume) error) error {
+	err := s.store.Update(ctx, func(tx *record.Tx) error {
+		v, err := s.volumes.Get(tx, was.ID)
+		if err != nil {
+			return err
+		}
+		if v.Task != was.Task || v.Host != was.Host {
+			return errNothing
+		}
+		if err := fn(tx, v); err != nil {
+			return err
+		}
+		v.UpdatedAt = s.now()
+		return s.volumes.Report(tx, v)
+	})
+	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// done ends a task that succeeded.
+func (s *Service) done(ctx context.Context, was *Volume, fn func(tx *record.Tx, v *Volume) error) error {
+	return s.report(ctx, was, func(tx *record.Tx, v *Volume) error {
+		if err := fn(tx, v); err != nil {
+			return err
+		}
+		if v.Task.Kind == TaskCreate {
+			t := s.now()
+			v.LaunchedAt, v.Progress = &t, 100
+		}
+		reserved := v.Task.Kind == TaskCreate && v.Status == Available
+		v.Task = Task{}
+		if reserved {
+			return s.reservedMeanwhile(tx, v)
+		}
+		return nil
+	})
+}
+
+// reservedMeanwhile keeps the promise that was made of a volume while its image was copied.
+func (s *Service) reservedMeanwhile(tx *record.Tx, v *Volume) error {
+	n, err := s.attachments.Count(tx, record.Eq("volume", v.ID))
+	if err == nil && n > 0 {
+		v.Status = Reserved
+	}
+	return err
+}
+
+// gaveUp ends a task that failed.
+func (s *Service) gaveUp(ctx context.Context, was *Volume, cause error) error {
+	return s.report(ctx, was, func(tx *record.Tx, v *Volume) error {
+		action, detail := actionCreate, detailCreateFailed
+		switch v.Task.Kind {
+		case TaskExtend:
+			v.Status, action, detail = ErrorExtending, actionExtend, detailExtendFailed
+		case TaskDelete:
+			v.Status, action, detail = ErrorDeleting, "", ""
+		case TaskRevert:
+			v.Status, action, detail = Errored, "", ""
+			if err := s.wentBack(tx, v.Task.ID); err != nil {
+				return err
+			}
+		default:
+			v.Status = Errored
+			if v.ImageID != "" {
+				action, detail = actionDownload, detailUnknown
+				if errors.Is(cause, driver.ErrFull) {
+					detail = detailNoSpace
+				}
+			}
+		}
+		request := v.Task.RequestID
+		v.Task = Task{}
+		if action == "" {
+			return nil
+		}
+		return s.message(tx, v.ProjectID, request, aboutVolume, v.ID, action, detail)
+	})
+}
