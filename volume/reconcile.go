@@ -30,7 +30,7 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, errWait) {
+	if errors.Is(err, errWait) {
 		return nil // what is wanted now is looked at next
 	}
 	if err == nil {
@@ -47,13 +47,21 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	return a.service.gaveUp(ctx, v, err)
 }
 
-// errWait says that something else has to happen first, which will be heard of.
+// errWait says that something else has to happen first, or is wanted by now, which is heard of.
 var errWait = errors.New("something else comes first")
 
 // attempt does the task that the volume has, and can be interrupted.
 func (a *Agent) attempt(ctx context.Context, v *Volume) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	err := a.do(ctx, v, cancel)
+	if err != nil && ctx.Err() != nil {
+		return errWait
+	}
+	return err
+}
+
+func (a *Agent) do(ctx context.Context, v *Volume, cancel context.CancelFunc) error {
 	a.mu.Lock()
 	a.busy[v.ID] = &attempt{task: v.Task, cancel: cancel}
 	a.mu.Unlock()
