@@ -237,7 +237,7 @@ func (h *hotPlug) clear(ctx context.Context) error {
 		return err
 	}
 	for _, name := range objects {
-		if left(name, "t-") || left(name, "s-") || left(name, "c-") {
+		if left(name, "t-") || left(name, "s-") || left(name, "k-") || left(name, "c-") {
 			if err := h.do(ctx, "object-del", map[string]any{"id": name}); err != nil {
 				return err
 			}
@@ -268,9 +268,13 @@ func (h *hotPlug) plug(ctx context.Context, v driver.Volume) error {
 	if len(h.ports) == 0 {
 		return fault.Wrap(ErrUnavailable, "the server has no port left for another disk until it is started anew")
 	}
-	b, credentials, err := h.d.openVolume(h.server, v, true, func(file *os.File) (fd, set int, err error) {
+	b, credentials, err := h.d.openVolume(h.server, v, true, func(file *os.File, node bool) (string, error) {
 		defer func() { _ = file.Close() }()
-		return h.give(ctx, file, volumeDevice(v.ID))
+		fd, set, err := h.give(ctx, file, volumeDevice(v.ID))
+		if node {
+			return devFDSet(set), err
+		}
+		return devFD(fd), err
 	})
 	for _, command := range h.plugCommands(b) {
 		if err == nil {
@@ -328,10 +332,17 @@ func (h *hotPlug) give(ctx context.Context, file *os.File, opaque string) (fd, s
 	return answer.Return.FD, answer.Return.Set, err
 }
 
-// grow tells the guest that a disk has become larger.
+// grow tells the guest that a disk has become larger. A server of block devices tells a new size only to those who connect:
+// one that has ended the connection is connected to again by reading something.
 func (h *hotPlug) grow(ctx context.Context, v driver.Volume) error {
 	if h.nodes[volumeNode(v.ID)] >= v.Bytes {
 		return nil
+	}
+	if v.NBD != nil {
+		line := fmt.Sprintf("qemu-io %s \"read 0 512\"", volumeNode(v.ID))
+		if err := h.do(ctx, "human-monitor-command", map[string]any{"command-line": line}); err != nil {
+			return err
+		}
 	}
 	return h.do(ctx, "block_resize", map[string]any{"node-name": volumeNode(v.ID), "size": v.Bytes})
 }

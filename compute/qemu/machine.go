@@ -95,6 +95,8 @@ func (m *machine) kernelArguments() []string {
 // sandbox is QEMU's own filter of system calls.
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
+func devFDSet(set int) string { return fmt.Sprintf("/dev/fdset/%d", set) }
+
 func devFD(fd int) string { return filepath.Join("/dev/fd", strconv.Itoa(fd)) }
 
 // diskArguments describes the disk and the image below it explicitly: what the files' own headers name is never opened.
@@ -116,7 +118,7 @@ func (m *machine) diskArguments() []string {
 }
 
 func fileNode(fd int) map[string]any {
-	return map[string]any{"driver": "file", "filename": fmt.Sprintf("/dev/fdset/%d", fd)}
+	return map[string]any{"driver": "file", "filename": devFDSet(fd)}
 }
 
 func object(value map[string]any) string {

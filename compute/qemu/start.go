@@ -246,10 +246,13 @@ func (d *Driver) prepare(want driver.Server, f *files) (*machine, error) {
 		return nil, err
 	}
 	for _, v := range want.Volumes {
-		b, credentials, err := d.openVolume(want.ID, v, false, func(file *os.File) (fd, set int, err error) {
-			n := f.add(file)
-			m.sets = append(m.sets, volumeSet{n, v.ID})
-			return n, n, nil
+		b, credentials, err := d.openVolume(want.ID, v, false, func(file *os.File, node bool) (string, error) {
+			fd := f.add(file)
+			if !node {
+				return devFD(fd), nil
+			}
+			m.sets = append(m.sets, volumeSet{fd, v.ID})
+			return devFDSet(fd), nil
 		})
 		if credentials != "" {
 			f.read = append(f.read, credentials)
