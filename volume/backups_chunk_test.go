@@ -85,7 +85,9 @@ type disk struct {
 	written int64
 }
 
-func (d *disk) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(d.data).ReadAt(p, off) }
+func (d *disk) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(d.data).ReadAt(p, off)
+}
 
 func (d *disk) WriteAt(p []byte, off int64) (int, error) {
 	d.written += int64(len(p))

@@ -148,4 +148,3 @@ func TestWhatDoesNotFitIntoAGroupIsRefused(t *testing.T) {
 	require.NoError(t, w.service.DeleteGroup(t.Context(), w.demo, g.ID, false))
 	require.NoError(t, w.service.DeleteGroupType(t.Context(), w.admin, g.TypeID))
 }
-

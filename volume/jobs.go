@@ -212,7 +212,7 @@ func (r *jobRunner) Reconcile(ctx context.Context, id string) error {
 
 // hopeless says of a failure that it will be the same the next time.
 func hopeless(err error) bool {
-	return errors.Is(err, errDamaged) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrInvalid)
+	return final(err) || errors.Is(err, errDamaged)
 }
 
 func (r *jobRunner) failed(id string) int {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/fault"
@@ -19,15 +18,6 @@ const (
 	migrationSuccess   = "success"
 	migrationError     = "error"
 )
-
-// migrating says that a volume is on its way.
-func (v *Volume) migrating() bool {
-	switch v.MigrationStatus {
-	case "", "none", "deleting", migrationSuccess, migrationError:
-		return false
-	}
-	return true
-}
 
 // MigrateVolume moves a volume that is not in use to another pool: "host@backend#pool", or "host@backend" where that has
 // only one. Meanwhile it is in maintenance, whatever lock says, and cannot be attached. Force is of no consequence: contents
@@ -241,12 +231,7 @@ func (s *Service) moved(tx *record.Tx, j *job) error {
 // become gives the volume a type.
 func (v *Volume) become(t *Type) {
 	v.TypeID, v.TypeName = t.ID, t.Name
-	v.Multiattach, v.Encrypted = isTrue(t.Specs["multiattach"]), t.Encryption != nil
-}
-
-// isTrue understands "<is> True", as extra specs have it.
-func isTrue(spec string) bool {
-	return strings.EqualFold(strings.TrimSpace(strings.TrimPrefix(spec, "<is>")), "true")
+	v.Multiattach, v.Encrypted = t.asks("multiattach"), t.Encryption != nil
 }
 
 // dropOld removes what the volume was before it moved. It is tried until it is done.

@@ -114,18 +114,6 @@ func (s *Service) idleSnapshots(tx *record.Tx, volumeID string) ([]Snapshot, err
 	return all, nil
 }
 
-// visibleVolume is the volume if the scope may see it.
-func (s *Service) visibleVolume(tx *record.Tx, scope Scope, id string) (*Volume, error) {
-	v, err := s.volumes.Get(tx, id)
-	if err == nil && !scope.sees(v.ProjectID) {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return nil, notFound(err, "Volume %s could not be found.", id)
-	}
-	return v, nil
-}
-
 // AcceptTransfer takes an offered volume, with its snapshots unless the offer says otherwise, for the scope's project. An
 // encrypted volume gets a key of the project's own.
 func (s *Service) AcceptTransfer(ctx context.Context, scope Scope, id string, authKey string) (*Transfer, error) {
