@@ -26,6 +26,8 @@ type AgentOptions struct {
 	Resync time.Duration
 	// Attempts is how often something is tried before its server is told that it failed; 3 by default.
 	Attempts int
+	// Connector gets volumes to the host; without it the host's servers have none.
+	Connector Connector
 	// Log receives failures; nil discards them.
 	Log *slog.Logger
 }

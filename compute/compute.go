@@ -90,6 +90,8 @@ type Options struct {
 	DownAfter time.Duration
 	// KeepDeleted is how long deleted servers are remembered, for usage and changes-since; 30 days by default.
 	KeepDeleted time.Duration
+	// Volumes are the disks that outlive servers; without them servers have only their own.
+	Volumes Volumes
 	// Quota is what a project may have unless its own quota says otherwise; [DefaultQuota] by default.
 	Quota *Quota
 	// Now is the clock; time.Now by default.
@@ -102,6 +104,7 @@ type Service struct {
 	hub      *converge.Hub
 	images   Images
 	networks Networks
+	volumes  Volumes // nil for none
 	options  Options
 
 	flavors    *record.Table[Flavor]
@@ -135,6 +138,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 		s.options = *options
 	}
 	s.options.setDefaults()
+	s.volumes = s.options.Volumes
 	s.flavors = record.Define(store, "flavors", flavorSpec)
 	s.keypairs = record.Define(store, "keypairs", keypairSpec)
 	s.servers = record.Define(store, serversKind, serverSpec)

@@ -30,6 +30,10 @@ type ServerSpec struct {
 	AdminPassword string
 	Metadata      map[string]string
 	Tags          []string
+	// Devices are its disks, where ImageID alone does not say it: exactly one with Boot 0. NoSharedVolumes refuses volumes that
+	// several servers may have.
+	Devices         []BlockDevice
+	NoSharedVolumes bool
 	// Networks are what to attach to, in order. Nil is the project's only network; empty is none.
 	Networks []NetworkRequest
 	// NeedNetwork refuses a server that would have none because Networks is nil and the project has none.
@@ -68,6 +72,9 @@ type plan struct {
 	key      *Keypair
 	networks []NetworkRequest
 	groups   []string
+	// devices are the volumes to have; volumeImage is what the one to boot from came from.
+	devices     []BlockDevice
+	volumeImage Image
 }
 
 // CreateServers makes between MinCount and MaxCount servers, as many as the quota allows, and returns them as they
@@ -86,7 +93,11 @@ func (s *Service) CreateServers(ctx context.Context, scope Scope, spec ServerSpe
 		if servers[i].VMState == Errored {
 			continue
 		}
-		if err := s.network(ctx, &servers[i], p); err != nil {
+		err := s.network(ctx, &servers[i], p)
+		if err == nil {
+			err = s.takeVolumes(ctx, scope, &servers[i], p)
+		}
+		if err != nil {
 			return nil, errors.Join(err, s.forget(ctx, servers))
 		}
 	}
@@ -106,7 +117,7 @@ func (s *Service) plan(ctx context.Context, scope Scope, spec ServerSpec) (p *pl
 	if p.flavor, err = s.Flavor(ctx, scope, spec.FlavorID); err != nil {
 		return nil, asInvalid(err)
 	}
-	if err := s.planImage(ctx, scope, p); err != nil {
+	if err := s.planDevices(ctx, scope, p); err != nil {
 		return nil, err
 	}
 	if spec.KeyName != "" {
@@ -176,11 +187,11 @@ func dropSpace(r rune) rune {
 	return r
 }
 
-func (s *Service) planImage(ctx context.Context, scope Scope, p *plan) error {
-	if p.spec.ImageID == "" {
+func (s *Service) planImage(ctx context.Context, scope Scope, p *plan, id string) error {
+	if id == "" {
 		return fault.Wrap(ErrInvalid, "Invalid imageRef provided.")
 	}
-	image, err := s.images.Image(ctx, scope, p.spec.ImageID)
+	image, err := s.images.Image(ctx, scope, id)
 	if errors.Is(err, ErrNotFound) {
 		return fault.Wrap(ErrInvalid, "Can not find requested image")
 	}
@@ -254,12 +265,12 @@ func (s *Service) place(tx *record.Tx, scheduler *scheduler, v *Server) error {
 		return err
 	}
 	if host == "" {
-		v.VMState, v.TaskState, v.Running = Errored, "", false
+		v.VMState, v.TaskState, v.Running, v.Volumes = Errored, "", false, nil
 		v.fail(s.now(), 500, "No valid host was found. There are not enough hosts available.")
 		return nil
 	}
 	v.Host, v.TaskState = host, Networking
-	return s.claim(tx, host, &v.Flavor, 1)
+	return s.claim(tx, host, v.footprint(), 1)
 }
 
 func (p *plan) server(at time.Time, scope Scope, index int) Server {
@@ -282,6 +293,7 @@ func (p *plan) server(at time.Time, scope Scope, index int) Server {
 			v.Ports = append(v.Ports, AttachedPort{ID: r.PortID, Tag: r.Tag})
 		}
 	}
+	p.noteVolumes(&v)
 	if p.key != nil {
 		v.KeyName, v.PublicKey = p.key.Name, p.key.PublicKey
 	}
@@ -305,21 +317,24 @@ func (s *Service) release(ctx context.Context, v *Server) error {
 	if v.VMState == Errored {
 		return nil
 	}
-	ports := v.Ports
+	ports, volumes := v.Ports, v.Volumes
 	err := s.store.Update(ctx, func(tx *record.Tx) error {
 		current, err := s.servers.Get(tx, v.ID)
 		if err != nil {
 			return err
 		}
-		current.Ports, current.Networked = ports, true
+		current.Ports, current.Networked, current.Volumes = ports, true, volumes
 		if current.TaskState == Networking { // it may have been deleted meanwhile
 			current.TaskState = Spawning
+			if len(volumes) > 0 {
+				current.TaskState = BlockDeviceMapping
+			}
 		}
 		*v = *current
 		return s.servers.Update(tx, v)
 	})
 	if err == nil && v.VMState == Deleted {
-		return s.dropPorts(ctx, v)
+		return errors.Join(s.dropPorts(ctx, v), s.dropVolumes(ctx, v, true))
 	}
 	return err
 }
@@ -330,7 +345,7 @@ func (s *Service) forget(ctx context.Context, servers []Server) error {
 	var failures []error
 	for i := range servers {
 		v := &servers[i]
-		failures = append(failures, s.dropPorts(ctx, v), s.store.Update(ctx, func(tx *record.Tx) error {
+		failures = append(failures, s.dropPorts(ctx, v), s.dropVolumes(ctx, v, true), s.store.Update(ctx, func(tx *record.Tx) error {
 			if err := s.forgetActions(tx, v.ID); err != nil {
 				return err
 			}
@@ -339,7 +354,7 @@ func (s *Service) forget(ctx context.Context, servers []Server) error {
 				return err
 			}
 			if current.Host != "" && current.VMState != Deleted {
-				if err := s.claim(tx, current.Host, &current.Flavor, -1); err != nil {
+				if err := s.claim(tx, current.Host, current.footprint(), -1); err != nil {
 					return err
 				}
 			}

@@ -137,7 +137,7 @@ func (s *Service) ResetState(ctx context.Context, scope Scope, id string, active
 	return err
 }
 
-// Delete ends a server and gives up its disk and the ports that were made for it, in whatever state it is. Where
+// Delete ends a server and gives up its disk, the ports that were made for it, and the volumes that go with it, in whatever state it is. Where
 // its host is down the server is forgotten at once, and its host clears up when it is back.
 func (s *Service) Delete(ctx context.Context, scope Scope, id string) error {
 	local := false
@@ -171,13 +171,16 @@ func (s *Service) finishDelete(ctx context.Context, id string) error {
 	if err := s.dropPorts(ctx, v); err != nil {
 		return fmt.Errorf("ports of server %s: %w", id, err)
 	}
+	if err := s.dropVolumes(ctx, v, false); err != nil {
+		return fmt.Errorf("volumes of server %s: %w", id, err)
+	}
 	return s.store.Update(ctx, func(tx *record.Tx) error {
 		v, err := s.servers.Get(tx, id)
 		if err != nil || v.VMState == Deleted {
 			return err
 		}
 		if v.Host != "" {
-			if err := s.claim(tx, v.Host, &v.Flavor, -1); err != nil {
+			if err := s.claim(tx, v.Host, v.footprint(), -1); err != nil {
 				return err
 			}
 		}

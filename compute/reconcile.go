@@ -26,7 +26,7 @@ func (a *Agent) Reconcile(ctx context.Context, id string) error {
 	case v.TaskState == Scheduling || v.TaskState == Networking:
 		return nil // its creator is not ready
 	case v.settled():
-		return a.observe(ctx, v)
+		return a.settled(ctx, v)
 	}
 	return a.attempt(ctx, v)
 }
@@ -55,6 +55,11 @@ func (a *Agent) delete(ctx context.Context, v *Server) error {
 			return fmt.Errorf("port %s: %w", p.ID, err)
 		}
 	}
+	for i := range v.Volumes {
+		if err := a.disconnect(ctx, &v.Volumes[i]); err != nil {
+			return fmt.Errorf("volume %s: %w", v.Volumes[i].VolumeID, err)
+		}
+	}
 	a.forget(v.ID)
 	return a.service.finishDelete(ctx, v.ID)
 }
@@ -78,6 +83,25 @@ func (a *Agent) find(ctx context.Context, id string) (driver.Observed, bool, err
 		}
 	}
 	return driver.Observed{}, false, nil
+}
+
+// settled looks after a server that no task is under way with: how it is, and what there is to do with its volumes.
+func (a *Agent) settled(ctx context.Context, v *Server) error {
+	at := v.nextVolume()
+	if at != nil {
+		a.doubt(v.ID) // a server that has just ended by itself is not started again by the way
+	}
+	if err := errors.Join(a.observe(ctx, v), a.endAbandonedVolumes(ctx, v)); err != nil || at == nil {
+		return err
+	}
+	v, err := a.service.servers.Get(a.service.store.Read(ctx), v.ID)
+	if err != nil || !v.settled() {
+		return err // a task that has begun meanwhile is heard of
+	}
+	if at = v.nextVolume(); at == nil {
+		return nil
+	}
+	return a.changeVolume(ctx, v, at)
 }
 
 // observe reports how a server is with which nothing is being done. Reality wins: one that ended by itself is
@@ -169,15 +193,22 @@ func (a *Agent) apply(ctx context.Context, v *Server) error {
 	if err != nil {
 		return err
 	}
-	return a.servers.Apply(ctx, want)
+	if err := a.servers.Apply(ctx, want); err != nil {
+		return err
+	}
+	return a.settleVolumes(ctx, v)
 }
 
-// want is the server as the driver needs to know it; its ports are plugged in.
+// want is the server as the driver needs to know it; its ports are plugged in, and its volumes connected.
 func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 	w := driver.Server{
 		ID: v.ID, Name: v.InstanceName(), DisplayName: v.Name, VCPUs: v.Flavor.VCPUs, MemoryMiB: v.Flavor.MemoryMiB,
-		Root:    driver.Disk{Format: v.Image.Format, SizeGiB: v.Flavor.DiskGiB},
 		Running: v.Running, Boots: v.Boots, Hard: v.Hard,
+	}
+	image := v.VolumeImage
+	if !v.VolumeBacked() {
+		image = v.Image
+		w.Root = driver.Disk{Format: image.Format, SizeGiB: v.Flavor.DiskGiB}
 	}
 	if w.Root.Format == "ami" {
 		w.Root.Format = "raw"
@@ -185,7 +216,7 @@ func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 	for _, f := range []struct {
 		image string
 		path  *string
-	}{{v.Image.ID, &w.Root.Base}, {v.Image.KernelID, &w.Kernel}, {v.Image.RamdiskID, &w.Initrd}} {
+	}{{v.Image.ID, &w.Root.Base}, {image.KernelID, &w.Kernel}, {image.RamdiskID, &w.Initrd}} {
 		if f.image == "" {
 			continue
 		}
@@ -196,12 +227,13 @@ func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 		*f.path = path
 	}
 	if w.Kernel != "" {
-		if w.CommandLine = v.Image.CommandLine; w.CommandLine == "" {
+		if w.CommandLine = image.CommandLine; w.CommandLine == "" {
 			w.CommandLine = defaultCommandLine
 		}
 	}
-	if !v.Running {
-		return w, nil
+	var err error
+	if w.Volumes, err = a.volumesOf(ctx, v); err != nil || !v.Running {
+		return w, err
 	}
 	for _, p := range v.Ports {
 		nic, err := a.plugger.Plug(ctx, p.ID)
@@ -249,6 +281,7 @@ func (s *Service) saw(ctx context.Context, was *Server, save func(*record.Tx, *S
 // done ends a task that succeeded.
 func (s *Service) done(ctx context.Context, was *Server) error {
 	return s.report(ctx, was, func(tx *record.Tx, v *Server) error {
+		v.settledVolumes(was)
 		v.TaskState, v.Fault = "", nil
 		v.VMState, v.PowerState = Stopped, PowerOff
 		if v.Running {

@@ -137,12 +137,13 @@ func (s *Service) hostsOf(tx *record.Tx, scope Scope, serverIDs []string) (map[s
 // pick returns the host with the most free memory among those that can take the server, and counts the server in;
 // empty if there is none.
 func (c *scheduler) pick(v *Server) (string, error) {
-	best := c.best(&v.Flavor)
+	need := v.footprint()
+	best := c.best(need)
 	for c.more != nil && (best == nil || free(best) < c.floor) {
 		if err := c.more(); err != nil {
 			return "", err
 		}
-		best = c.best(&v.Flavor)
+		best = c.best(need)
 	}
 	if best == nil {
 		return "", nil
@@ -150,7 +151,7 @@ func (c *scheduler) pick(v *Server) (string, error) {
 	best.Used.Servers++
 	best.Used.VCPUs += v.Flavor.VCPUs
 	best.Used.MemoryMiB += v.Flavor.MemoryMiB
-	best.Used.DiskGiB += v.Flavor.DiskGiB + v.Flavor.EphemeralGiB
+	best.Used.DiskGiB += need.DiskGiB + need.EphemeralGiB
 	c.groupOn[best.Name]++
 	return best.Name, nil
 }

@@ -30,14 +30,16 @@ type TaskState string
 
 // The tasks.
 const (
-	Scheduling    TaskState = "scheduling"
-	Networking    TaskState = "networking"
-	Spawning      TaskState = "spawning"
-	PoweringOn    TaskState = "powering-on"
-	PoweringOff   TaskState = "powering-off"
-	Rebooting     TaskState = "rebooting"
-	RebootingHard TaskState = "rebooting_hard"
-	Deleting      TaskState = "deleting"
+	Scheduling TaskState = "scheduling"
+	Networking TaskState = "networking"
+	// BlockDeviceMapping is the building of a server that has volumes, from the wait for them on.
+	BlockDeviceMapping TaskState = "block_device_mapping"
+	Spawning           TaskState = "spawning"
+	PoweringOn         TaskState = "powering-on"
+	PoweringOff        TaskState = "powering-off"
+	Rebooting          TaskState = "rebooting"
+	RebootingHard      TaskState = "rebooting_hard"
+	Deleting           TaskState = "deleting"
 )
 
 // PowerState is what the host last saw.
@@ -65,9 +67,11 @@ type Server struct {
 	PowerState PowerState
 	Fault      *Fault `json:",omitempty"`
 
-	// Flavor and Image are as they were when the server was made. A server without an image has an empty Image.
-	Flavor Flavor
-	Image  Image
+	// Flavor and Image are as they were when the server was made. A server that boots from a volume has an empty Image, and
+	// VolumeImage says what that volume came from.
+	Flavor      Flavor
+	Image       Image
+	VolumeImage Image `json:",omitzero"`
 
 	// Host is where the server is or will be; empty while none is chosen.
 	Host string
@@ -97,6 +101,9 @@ type Server struct {
 	Ports []AttachedPort `json:",omitempty"`
 	// Networked says that Ports is complete: until then only the ports that the user named are in it.
 	Networked bool
+
+	// Volumes are the server's volumes, without those that it is not to have any more.
+	Volumes []AttachedVolume `json:",omitempty"`
 
 	// Running, Boots and Hard are what is wanted of the host: see driver.Server.
 	Running bool

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
@@ -232,6 +233,12 @@ func (s *Service) markBackup(tx *record.Tx, id string, status Status, cause erro
 		return nil
 	})
 	return err
+}
+
+// firstLine is the part of an error that users see.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line[:min(len(line), 255)]
 }
 
 // deleteBackup does the job of DeleteBackup.

@@ -315,11 +315,6 @@ func (s *Service) ResetVolume(ctx context.Context, scope Scope, id string, reset
 	return err
 }
 
-// migrating says that a volume is on its way to another pool.
-func (v *Volume) migrating() bool {
-	return !slices.Contains([]string{"", "deleting", "error", "success"}, v.MigrationStatus)
-}
-
 // ExtendVolume makes a volume larger, in use too. Whoever uses it is told when it has grown.
 func (s *Service) ExtendVolume(ctx context.Context, scope Scope, id string, sizeGiB int) error {
 	_, err := s.changeVolume(ctx, scope, id, func(tx *record.Tx, v *Volume) error {

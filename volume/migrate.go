@@ -19,6 +19,15 @@ const (
 	migrationError     = "error"
 )
 
+// migrating says that a volume is on its way to another pool.
+func (v *Volume) migrating() bool {
+	switch v.MigrationStatus {
+	case "", "none", "deleting", migrationSuccess, migrationError:
+		return false
+	}
+	return true
+}
+
 // MigrateVolume moves a volume that is not in use to another pool: "host@backend#pool", or "host@backend" where that has
 // only one. Meanwhile it is in maintenance, whatever lock says, and cannot be attached. Force is of no consequence: contents
 // are always copied.

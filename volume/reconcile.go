@@ -181,12 +181,12 @@ func (a *Agent) revert(ctx context.Context, v *Volume) error {
 	}
 	return a.service.done(ctx, v, func(tx *record.Tx, v *Volume) error {
 		v.Status = v.Task.Before
-		return a.service.restored(tx, v.Task.ID)
+		return a.service.wentBack(tx, v.Task.ID)
 	})
 }
 
-// restored makes a snapshot available again that a volume went back to.
-func (s *Service) restored(tx *record.Tx, snapshotID string) error {
+// wentBack makes a snapshot available again that a volume went back to.
+func (s *Service) wentBack(tx *record.Tx, snapshotID string) error {
 	p, err := s.snapshots.Get(tx, snapshotID)
 	if err != nil || p.Status != Restoring {
 		return notFoundIsNil(err)
@@ -313,7 +313,7 @@ func (s *Service) gaveUp(ctx context.Context, was *Volume, cause error) error {
 			v.Status, action, detail = ErrorDeleting, "", ""
 		case TaskRevert:
 			v.Status, action, detail = Errored, "", ""
-			if err := s.restored(tx, v.Task.ID); err != nil {
+			if err := s.wentBack(tx, v.Task.ID); err != nil {
 				return err
 			}
 		default:

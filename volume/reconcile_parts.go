@@ -335,7 +335,8 @@ func (s *Service) keeps(ctx context.Context, kind driver.Kind, id, host string) 
 	if kind == driver.KindSnapshot {
 		p, err := s.snapshots.Get(tx, id)
 		if errors.Is(err, ErrNotFound) {
-			return s.keepsForJob(tx, id)
+			known, err := s.isTemporary(tx, id)
+			return known, "", err
 		}
 		if err != nil {
 			return false, "", err
@@ -347,7 +348,8 @@ func (s *Service) keeps(ctx context.Context, kind driver.Kind, id, host string) 
 		return false, "", err
 	}
 	if len(found) == 0 {
-		return s.keepsForJob(tx, id)
+		known, err := s.isTemporary(tx, id)
+		return known, "", err
 	}
 	if found[0].Host != host {
 		return true, "", nil
@@ -367,9 +369,6 @@ func (a *Agent) endStrays(ctx context.Context, volumeID string, o driver.Observe
 	for _, id := range o.Connections {
 		if slices.ContainsFunc(attachments, func(at Attachment) bool { return at.ID == id }) {
 			continue
-		}
-		if kept, _, err := a.service.keepsForJob(a.service.store.Read(ctx), id); err != nil || kept {
-			return err
 		}
 		a.options.Log.Info("ending a connection that nobody has", "connection", id, "volume", volumeID, "pool", a.host)
 		if err := a.volumes.Disconnect(ctx, o.ID, id); err != nil {
@@ -391,15 +390,4 @@ func (a *Agent) observe(ctx context.Context, kind driver.Kind, id string) (drive
 		}
 	}
 	return driver.Observed{}, false, nil
-}
-
-// firstLine is the part of an error that users see.
-func firstLine(err error) string {
-	text := err.Error()
-	for i, r := range text {
-		if r == '\n' || i > 250 {
-			return text[:i]
-		}
-	}
-	return text
 }

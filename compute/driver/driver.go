@@ -9,7 +9,7 @@
 //	err := servers.Apply(ctx, driver.Server{ID: "f2a4", Name: "vm1", VCPUs: 1, MemoryMiB: 128, Running: true, Boots: 1})
 //	all, _ := servers.List(ctx)
 //
-// What only some technologies can do is an optional interface, found by type assertion: [Consoles], [Watcher]. Package
+// What only some technologies can do is an optional interface, found by type assertion: [Consoles], [Watcher], [Disks]. Package
 // qemu is a driver for real servers, package memcompute one in memory, and package drivertest the suite that both pass.
 //
 // The package needs nothing, of the host or of other modules, and does nothing: it imports the standard library's
@@ -45,6 +45,19 @@ type Consoles interface {
 type Watcher interface {
 	// Watch calls changed with a server's identifier whenever its state may have changed, until ctx ends.
 	Watch(ctx context.Context, changed func(id string)) error
+}
+
+// Disks is implemented by drivers whose servers can have volumes.
+type Disks interface {
+	// Disks says which volumes a running server has, in the order of their identifiers: what the host sees, not what was wished.
+	Disks(ctx context.Context, id string) ([]ObservedVolume, error)
+}
+
+// ObservedVolume is a volume that a server has.
+type ObservedVolume struct {
+	ID string
+	// Bytes is the size that the server sees.
+	Bytes int64
 }
 
 // Server is what a host should run.
@@ -86,7 +99,7 @@ type Disk struct {
 type Volume struct {
 	// ID is the volume's UUID; the disk's serial number in the guest begins with it.
 	ID string
-	// Boot says that the server boots from it, before its Root.
+	// Boot says that the server boots from it, before its Root. At most one does.
 	Boot bool
 	// Path is a file or block device on this host; otherwise NBD is where the disk is.
 	Path string

@@ -43,8 +43,8 @@ const firstPID = 1 << 22
 
 // Options says what goes wrong and how long things take.
 type Options struct {
-	// Faults are what goes wrong on the host of that name, in the steps "server apply", "server remove", "server list" and
-	// "server console", see package inject; nil is nothing. A server is known to them by its ID and its DisplayName.
+	// Faults are what goes wrong on the host of that name, in the steps "server apply", "server remove", "server list",
+	// "server disks" and "server console", see package inject; nil is nothing. A server is known to them by its ID and its DisplayName.
 	Faults *inject.Set
 	Host   string
 	// Delay is how long a start, stop or reboot takes.
@@ -82,6 +82,7 @@ var (
 	_ driver.Servers  = (*Driver)(nil)
 	_ driver.Consoles = (*Driver)(nil)
 	_ driver.Watcher  = (*Driver)(nil)
+	_ driver.Disks    = (*Driver)(nil)
 )
 
 // New makes a driver for the host; o may be nil.
@@ -139,6 +140,13 @@ func validate(want driver.Server) error {
 	case want.Root.Base != "" && want.Root.Format != "raw" && want.Root.Format != "qcow2":
 		return fault.Wrap(ErrInvalid, "memcompute: server %s: image format %q", want.ID, want.Root.Format)
 	}
+	seen := map[string]bool{}
+	for _, v := range want.Volumes {
+		if v.ID == "" || seen[v.ID] || v.Bytes <= 0 || strings.HasSuffix(v.Path, "-missing") {
+			return fault.Wrap(ErrInvalid, "memcompute: server %s: volume %q: no such disk", want.ID, v.ID)
+		}
+		seen[v.ID] = true
+	}
 	return nil
 }
 
@@ -163,6 +171,10 @@ func (d *Driver) Apply(ctx context.Context, want driver.Server) error {
 		s = &server{observed: driver.Observed{ID: want.ID, Boots: want.Boots}}
 		d.host.servers[want.ID] = s
 	}
+	if s.observed.State == driver.Running && want.Running && s.observed.Boots >= want.Boots {
+		s.want.Volumes = want.Volumes
+		return nil
+	}
 	s.want = want
 	s.observed.State, s.observed.PID, s.observed.Reason = driver.Stopped, 0, ""
 	if want.Running {
@@ -182,9 +194,32 @@ func (h *Host) matches(want driver.Server) bool {
 	case s == nil:
 		return false
 	case want.Running:
-		return s.observed.State == driver.Running && s.observed.Boots >= want.Boots
+		return s.observed.State == driver.Running && s.observed.Boots >= want.Boots && slices.Equal(disksOf(want), disksOf(s.want))
 	}
 	return s.observed.State == driver.Stopped
+}
+
+// Disks says which volumes a running server has.
+func (d *Driver) Disks(ctx context.Context, id string) ([]driver.ObservedVolume, error) {
+	if err := d.begin(ctx, "disks", id, d.host.nameOf(id)); err != nil {
+		return nil, err
+	}
+	d.host.mu.Lock()
+	defer d.host.mu.Unlock()
+	s := d.host.servers[id]
+	if s == nil || s.observed.State != driver.Running {
+		return nil, fault.Wrap(ErrNotFound, "memcompute: server %s does not run here", id)
+	}
+	return disksOf(s.want), nil
+}
+
+func disksOf(want driver.Server) []driver.ObservedVolume {
+	var disks []driver.ObservedVolume
+	for _, v := range want.Volumes {
+		disks = append(disks, driver.ObservedVolume{ID: v.ID, Bytes: v.Bytes})
+	}
+	slices.SortFunc(disks, func(a, b driver.ObservedVolume) int { return strings.Compare(a.ID, b.ID) })
+	return disks
 }
 
 // Remove ends the server.

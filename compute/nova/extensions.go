@@ -27,10 +27,13 @@ func (a *api) extensions() []object {
 		{"os-quota-class-sets", "QuotaClasses"}, {"os-quota-sets", "Quotas"}, {"os-server-diagnostics", "ServerDiagnostics"},
 		{"os-server-groups", "ServerGroups"}, {"os-server-password", "ServerPassword"}, {"os-services", "Services"},
 		{"os-simple-tenant-usage", "SimpleTenantUsage"}, {"os-used-limits", "UsedLimits"}, {"os-user-data", "UserData"},
-		{"servers", "Servers"}, {"flavors", "Flavors"}, {"limits", "Limits"}, {"server-metadata", "ServerMetadata"}, {"ips", "Ips"},
+		{"os-server-external-events", "ServerExternalEvents"}, {"servers", "Servers"}, {"flavors", "Flavors"}, {"limits", "Limits"}, {"server-metadata", "ServerMetadata"}, {"ips", "Ips"},
 	}
 	if a.options.SecurityGroups != nil {
 		aliases = append(aliases, [2]string{"os-security-groups", "SecurityGroups"}, [2]string{"security_groups", "SecurityGroups"})
+	}
+	if a.options.Volumes != nil {
+		aliases = append(aliases, [2]string{"os-volumes", "Volumes"})
 	}
 	list := make([]object, 0, len(aliases))
 	for _, pair := range aliases {

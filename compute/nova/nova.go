@@ -10,12 +10,12 @@
 // # What it needs
 //
 // A compute.Service, an identity.Authenticator that says whose a token is, and for the deprecated security group calls
-// of old clients perhaps a [SecurityGroups]. Of the host it needs nothing.
+// of old clients perhaps a [SecurityGroups] and a [Volumes]. Of the host it needs nothing.
 //
 // # What it does not do
 //
 // It decides nothing but who may ask: whoever has the role admin may act on every project; everybody else sees only
-// their own, and never learns that another's resource exists. What is not implemented (volumes, migrations, remote
+// their own, and never learns that another's resource exists. What is not implemented (migrations, remote
 // consoles) is answered with 501 and its name; docs/api-coverage.md lists every operation. It serves plain HTTP: TLS is
 // its server's business.
 //
@@ -48,6 +48,8 @@ type Options struct {
 	AuthURL string
 	// SecurityGroups serves /os-security-groups and what belongs to it; without it they are not found.
 	SecurityGroups SecurityGroups
+	// Volumes serves /os-volumes and /os-snapshots, which old clients use; without it they are not found.
+	Volumes Volumes
 	// MaxLimit is how many entries a list shows at most; 1000 by default.
 	MaxLimit int
 	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
@@ -110,6 +112,7 @@ func (a *api) operations() []operation {
 	for _, part := range [][]operation{
 		a.serverOperations(), a.partOperations(), a.flavorOperations(), a.keypairOperations(), a.hostOperations(),
 		a.aggregateOperations(), a.quotaOperations(), a.groupOperations(), a.securityGroupOperations(), a.extensionOperations(),
+		a.attachmentOperations(), a.volumeOperations(), a.eventOperations(),
 	} {
 		all = append(all, part...)
 	}

@@ -46,6 +46,7 @@ type cloud struct {
 	url      string
 	network  string
 	networks *computetest.Networks
+	volumes  *computetest.Volumes
 	host     *memcompute.Host
 }
 
@@ -55,20 +56,21 @@ func newCloud(t testing.TB) *cloud {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	images := computetest.NewImages()
-	c := &cloud{networks: computetest.NewNetworks(), host: memcompute.NewHost()}
+	c := &cloud{networks: computetest.NewNetworks(), volumes: computetest.NewVolumes(), host: memcompute.NewHost()}
 	c.network = c.networks.Add("private", redProject)
-	c.Service, err = compute.New(t.Context(), db, images, c.networks, nil)
+	c.Service, err = compute.New(t.Context(), db, images, c.networks, &compute.Options{Volumes: c.volumes})
 	require.NoError(t, err)
 	require.NoError(t, c.EnsureFlavors(t.Context(), compute.DefaultFlavors()...))
 	agent := compute.NewAgent(c.Service, "host1", memcompute.New(c.host, nil), c.networks, images, &compute.AgentOptions{
 		Resources: compute.Resources{VCPUs: 8, MemoryMiB: 16384, DiskGiB: 500, Type: "QEMU", Version: 7002000, Address: "192.0.2.1"},
+		Connector: c.volumes,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- agent.Run(ctx) }()
 	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
 	require.NoError(t, agent.Settle(t.Context()))
-	server := httptest.NewServer(nova.Handler(c.Service, tokens{}, &nova.Options{AuthURL: "http://identity/", SecurityGroups: &groups{}}))
+	server := httptest.NewServer(nova.Handler(c.Service, tokens{}, &nova.Options{AuthURL: "http://identity/", SecurityGroups: &groups{}, Volumes: &proxied{}}))
 	t.Cleanup(server.Close)
 	c.url = server.URL
 	return c

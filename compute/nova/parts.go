@@ -6,7 +6,6 @@ import (
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
-	"github.com/kintoun/kintoun/internal/wire"
 )
 
 // partOperations are the calls on parts of a server.
@@ -35,11 +34,6 @@ func (a *api) partOperations() []operation {
 		{method: "GET", path: "/servers/{id}/diagnostics", serve: a.diagnostics, policy: "os_compute_api:os-server-diagnostics"},
 		{method: "GET", path: "/servers/{id}/os-server-password", serve: a.showPassword},
 		{method: "DELETE", path: "/servers/{id}/os-server-password", serve: a.clearPassword},
-		{method: "GET", path: "/servers/{id}/os-volume_attachments", serve: a.listVolumes},
-		{method: "POST", path: "/servers/{id}/os-volume_attachments", later: "Attaching a volume"},
-		{method: "GET", path: "/servers/{id}/os-volume_attachments/{volume}", serve: a.showVolume},
-		{method: "PUT", path: "/servers/{id}/os-volume_attachments/{volume}", later: "Changing a volume's attachment"},
-		{method: "DELETE", path: "/servers/{id}/os-volume_attachments/{volume}", later: "Detaching a volume"},
 		{method: "GET", path: "/servers/{id}/topology", serve: a.topology, since: 78},
 		{method: "GET", path: "/servers/{id}/migrations", serve: a.listMigrations, since: 23},
 		{method: "GET", path: "/servers/{id}/migrations/{migration}", serve: a.showMigration, since: 23},
@@ -274,22 +268,6 @@ func (a *api) clearPassword(c *call) error {
 		return err
 	}
 	return c.empty(http.StatusNoContent)
-}
-
-func (a *api) listVolumes(c *call) error {
-	if _, err := c.server(); err != nil {
-		return err
-	}
-	return wire.JSON(c.ResponseWriter, http.StatusOK, object{"volumeAttachments": []object{}})
-}
-
-// showVolume finds none: no server has a volume.
-func (a *api) showVolume(c *call) error {
-	s, err := c.server()
-	if err != nil {
-		return err
-	}
-	return fault.Wrap(compute.ErrNotFound, "Instance %s is not attached to volume %s", s.ID, c.PathValue("volume"))
 }
 
 // showMigration finds none: no server moves.

@@ -6,6 +6,7 @@ import "regexp"
 var (
 	dashed        = regexp.MustCompile(`^[a-zA-Z0-9-]*$`)
 	decimal       = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+	deviceName    = regexp.MustCompile(`(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$`)
 	devicePath    = regexp.MustCompile(`^[a-zA-Z0-9._/-]*$`)
 	digits        = regexp.MustCompile(`^[0-9]+$`)
 	domainName    = regexp.MustCompile(`^[a-zA-Z0-9-._]*$`)

@@ -130,17 +130,15 @@ func (b *createServer) spec(c *call) (spec compute.ServerSpec, err error) {
 		return spec, unsupported("Files cannot be injected here: use user_data.")
 	case len(in.TrustedCerts) > 0:
 		return spec, unsupported("Image signatures are not verified here: trusted_image_certificates cannot be used.")
-	case len(in.Volumes) > 0:
-		return spec, unsupported("Volumes cannot be attached here: block_device_mapping cannot be used.")
-	}
-	image, err := bootImage(in.ImageRef, in.Devices)
-	if err != nil {
-		return spec, err
 	}
 	spec = compute.ServerSpec{
-		Name: in.Name, Description: in.Description, Hostname: in.Hostname, FlavorID: string(in.FlavorRef), ImageID: image,
+		Name: in.Name, Description: in.Description, Hostname: in.Hostname, FlavorID: string(in.FlavorRef), ImageID: in.ImageRef,
 		AdminPassword: in.AdminPass, Metadata: in.Metadata, Tags: in.Tags, DiskConfig: in.DiskConfig,
 		AccessIPv4: in.AccessIPv4, AccessIPv6: in.AccessIPv6, Host: in.Host, MinCount: 1,
+	}
+	spec.NoSharedVolumes = !c.at(60)
+	if spec.Devices, err = b.devices(); err != nil {
+		return spec, err
 	}
 	if !c.at(19) {
 		spec.Description = &in.Name // what clients of older versions never see, newer ones see as the name
@@ -211,30 +209,6 @@ func (b *createServer) destination(c *call, spec *compute.ServerSpec) error {
 
 // unsupported is for what the API has and this implementation has not: the request as it is cannot be served.
 func unsupported(message string) error { return fault.Wrap(compute.ErrInvalid, "%s", message) }
-
-// bootImage finds the image to boot: the reference, or the only device of a mapping that is an image made local.
-func bootImage(reference string, devices []device) (string, error) {
-	for _, d := range devices {
-		if d.SourceType != "image" || d.DestinationType != "local" {
-			return "", unsupported("Block Device Mapping is Invalid: only an image on a local disk can be used here; volumes, snapshots and blank disks cannot.")
-		}
-		if d.BootIndex == nil || *d.BootIndex != "0" {
-			return "", fault.Wrap(compute.ErrInvalid, "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid.")
-		}
-		id := d.UUID
-		if id == "" {
-			id = d.ImageID
-		}
-		if len(devices) > 1 || reference != "" && reference != id {
-			return "", fault.Wrap(compute.ErrInvalid, "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid.")
-		}
-		reference = id
-	}
-	if reference == "" {
-		return "", fault.Wrap(compute.ErrInvalid, "Invalid imageRef provided.")
-	}
-	return reference, nil
-}
 
 func (a *api) showServer(c *call) error {
 	v, err := a.compute.Server(c.Context(), c.scope(), c.PathValue("id"))

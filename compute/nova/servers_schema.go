@@ -25,7 +25,7 @@ type createServer struct {
 		AccessIPv4       string
 		AccessIPv6       string
 		Personality      []any
-		Volumes          []any    `json:"block_device_mapping"`
+		OldDevices       []device `json:"block_device_mapping"`
 		Devices          []device `json:"block_device_mapping_v2"`
 		Description      *string
 		Tags             []string
@@ -42,37 +42,6 @@ type hints struct {
 	Group         textList
 	SameHost      textList `json:"same_host"`
 	DifferentHost textList `json:"different_host"`
-}
-
-// device is an entry of block_device_mapping_v2.
-type device struct {
-	SourceType      string `json:"source_type"`
-	DestinationType string `json:"destination_type"`
-	UUID            string
-	ImageID         string `json:"image_id"`
-	VolumeID        string `json:"volume_id"`
-	SnapshotID      string `json:"snapshot_id"`
-	BootIndex       *text  `json:"boot_index"`
-}
-
-func deviceSchema(minor int) *schema {
-	s := record(map[string]*schema{
-		"virtual_name": {types: []string{"string"}, maxLength: 255}, "volume_id": typeUUID(), "snapshot_id": typeUUID(), "image_id": typeUUID(),
-		"volume_size":           {types: []string{"integer", "string"}, pattern: digits},
-		"device_name":           {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: devicePath},
-		"delete_on_termination": typeBoolean(), "no_device": anything(), "connection_info": typeString(),
-		"source_type": words("volume", "image", "snapshot", "blank"), "destination_type": words("local", "volume"),
-		"uuid":         {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: imageName},
-		"guest_format": typeString(), "device_type": typeString(), "disk_bus": typeString(),
-		"boot_index": {types: []string{"integer", "string", "null"}, pattern: integerDigits},
-	})
-	if minor == 32 || minor >= 42 {
-		s.properties["tag"] = typeTag()
-	}
-	if minor >= 67 {
-		s.properties["volume_type"] = &schema{types: []string{"string", "null"}, maxLength: 255}
-	}
-	return s
 }
 
 func networksSchema(minor int) *schema {
@@ -101,7 +70,7 @@ func createSchema(minor int, legacy bool) *schema {
 		"adminPass": typeString(), "metadata": typeMetadata(), "networks": networksSchema(minor),
 		"OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP("ipv4"), "accessIPv6": typeIP("ipv6"),
 		"personality":       list(record(map[string]*schema{"path": typeString(), "contents": {types: []string{"string"}, format: "base64"}})),
-		"availability_zone": typeName(), "block_device_mapping": list(anything()), "block_device_mapping_v2": list(deviceSchema(minor)),
+		"availability_zone": typeName(), "block_device_mapping": list(oldDeviceSchema()), "block_device_mapping_v2": list(deviceSchema(minor)),
 		"config_drive": typeBoolean(), "key_name": typeName(), "min_count": bounded(1, maxInt), "max_count": bounded(1, maxInt),
 		"return_reservation_id": typeBoolean(),
 		"security_groups":       list(record(map[string]*schema{"name": typeName()})),

@@ -48,7 +48,7 @@ func (v *viewer) detail(s *compute.Server, single bool) object {
 	o["OS-EXT-AZ:availability_zone"] = v.zone(s)
 	o["config_drive"] = ""
 	o["OS-EXT-STS:task_state"], o["OS-EXT-STS:vm_state"], o["OS-EXT-STS:power_state"] = nilIfEmpty(string(s.TaskState)), string(s.VMState), int(s.PowerState)
-	o["os-extended-volumes:volumes_attached"] = []object{}
+	o["os-extended-volumes:volumes_attached"] = v.volumes(s)
 	if groups := v.securityGroups(s); len(groups) > 0 {
 		o["security_groups"] = groups
 	}
@@ -169,7 +169,7 @@ func (v *viewer) hostStatus(s *compute.Server) (string, bool) {
 }
 
 func (v *viewer) image(s *compute.Server) any {
-	if s.Image.ID == "" {
+	if s.Image.ID == "" || s.VolumeBacked() {
 		return ""
 	}
 	return object{"id": s.Image.ID, "links": v.bookmark("images", s.Image.ID)}

@@ -2,6 +2,7 @@ package nova
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -89,6 +90,11 @@ func (a *api) negotiate(inner http.Handler) http.Handler {
 			}
 			n.minor = minor
 			setVersion(w, minor)
+		}
+		if r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/") {
+			// What has no identifier does not exist.
+			dialect{}.Fault(w, r, http.StatusNotFound, errors.New("The resource could not be found."))
+			return
 		}
 		if first := firstSegment(rest); !a.known[first] && strings.Count(rest, "/") > 1 {
 			n.project, rest = first, strings.TrimPrefix(rest, "/"+first)

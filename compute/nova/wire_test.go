@@ -233,7 +233,7 @@ func TestBadInput(t *testing.T) {
 		{"2.1", "POST", "/servers", `{"server":{"name":"x","flavorRef":"99","imageRef":"` + computetest.ImageID + `"}}`, 400, "Flavor 99 could not be found."},
 		{"2.1", "POST", "/servers", `{"server":{"name":"x","flavorRef":"1","imageRef":"` + unknown + `"}}`, 400, "Can not find requested image"},
 		{"2.1", "POST", "/servers", `{"server":{"name":"x","flavorRef":"1","imageRef":""}}`, 400, "Invalid imageRef provided."},
-		{"2.1", "POST", "/servers", `{"server":{"name":"x","flavorRef":"1","imageRef":"","block_device_mapping_v2":[{"uuid":"v","boot_index":"0","source_type":"volume","destination_type":"volume"}]}}`, 400, "only an image on a local disk"},
+		{"2.1", "POST", "/servers", `{"server":{"name":"x","flavorRef":"1","imageRef":"","block_device_mapping_v2":[{"uuid":"v","boot_index":"0","source_type":"volume","destination_type":"volume"}]}}`, 400, "failed to get volume v"},
 		{"2.1", "POST", "/servers", `{"server":{"name":"x","flavorRef":"1"},"os:scheduler_hints":{"group":"x"}}`, 400, "is not valid under any"},
 		{"2.1", "POST", "/servers", strings.Replace(server(``), `}}`, `},"os:scheduler_hints":{"group":"`+unknown+`"}}`, 1), 400, "Instance group " + unknown + " could not be found."},
 		{"2.1", "GET", "/servers/" + unknown, "", 404, "Instance " + unknown + " could not be found."},

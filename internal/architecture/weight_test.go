@@ -66,6 +66,7 @@ var modulesOf = map[string][]string{
 	"objectstore/s3objects":    append([]string{uuid, s3client}, s3needs...),
 	"objectstore/swiftobjects": {uuid, swift},
 	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
+	"volume/filevolume": {system, enter}, "volume/drivertest": {testify, yaml, uuid},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto}, "volume/cinder": {uuid, crypto},
 	"objectstore/swift": {uuid, crypto},
@@ -150,7 +151,7 @@ var heavy = map[string]map[string]string{
 		"objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
 	},
 	"os/exec": {
-		"compute/qemu": "QEMU", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
+		"compute/qemu": "QEMU", "volume/filevolume": "making file systems, LUKS containers, and servers of block devices", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
 		"objectstore/s3objects": "its client can ask programs for credentials, which it is not told to",
 	},
 }
@@ -196,6 +197,7 @@ var bound = map[string]struct{ systems, why string }{
 	"network/nftfilter":       {"linux", "nf_tables"},
 	"network/ovsgre":          {"linux", "netlink"},
 	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
+	"volume/filevolume":       {"linux", "clones of files, loop devices"},
 	"examples/balancer":       {"linux", "lbaas/haproxy"},
 	"examples/metadata":       {"linux", "metadata/proxy"},
 	"examples/s3bucket":       {"linux darwin", "objectstore/fileobjects"},

@@ -59,7 +59,8 @@ type Volumes interface {
 	RemoveSnapshot(ctx context.Context, id string) error
 	// List says what exists, and what a killed call may have left.
 	List(ctx context.Context) ([]Observed, error)
-	// Open opens the content of a volume, or of a snapshot (read only), on the pool's own host. Writing to a volume
+	// Open opens the content of a volume, or of a snapshot (read only), on the pool's own host; the volume where both have
+	// the identifier, which they may. Writing to a volume
 	// that is connected is ErrBusy; reading one shows some moment of each block.
 	Open(ctx context.Context, id string, access Access) (Device, error)
 	// Connect makes the volume reachable from the connection's host and says how. It may be called again, and then

@@ -1,12 +1,8 @@
 // Package drivertest is the conformance suite that every driver of volumes (package volume/driver) passes.
 //
-//	func TestVolumes(t *testing.T) {
-//		drivertest.TestVolumes(t, func(testing.TB) drivertest.Pool {
-//			pool := memvolume.NewPool(4 << 30)
-//			return drivertest.Pool{Open: func(testing.TB) driver.Volumes { return memvolume.New(pool, nil) }}
-//		})
-//	}
+//	func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory) }
 //
+// where factory makes an empty pool for each part, and [Pool] says how the driver is opened over it, and perhaps again.
 // A part about something that only some drivers can do (an optional interface, a host that reaches a target) is skipped for
 // the others; those lines say what is not tried. It needs testify, and of the host what the driver needs; it keeps some 50 MiB,
 // [Pool.Full] filled once, the benchmarks 1 GiB. A process that is killed is not in it: a driver's own test must do that.
@@ -179,7 +175,7 @@ func (s *suite) holds(volume string, offset int64, content []byte) {
 // same compares without printing megabytes.
 func same(t testing.TB, want, got []byte) {
 	t.Helper()
-	require.Equal(t, len(want), len(got))
+	require.True(t, len(want) == len(got), "%d bytes, not %d", len(got), len(want)) //nolint:testifylint // Len would print them
 	for i := range want {
 		if want[i] != got[i] {
 			require.Failf(t, "other content", "byte %d of %d is %#02x, not %#02x", i, len(want), got[i], want[i])

@@ -3,8 +3,8 @@
 //
 //	pool := memvolume.NewPool(10 << 30)
 //	volumes := memvolume.New(pool, nil)
-//	err := volumes.Apply(ctx, driver.Volume{ID: "6f1d0c3e-…", Bytes: 1 << 30})
-//	device, err := volumes.Open(ctx, "6f1d0c3e-…", driver.ReadWrite)
+//	err := volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 1 << 30})
+//	device, err := volumes.Open(ctx, volume, driver.ReadWrite)
 //
 // It implements the whole contract of package volume/driver and passes its suite; contents are real, kept in pieces that
 // volumes, snapshots and clones share until one of them is written to. What goes wrong, and how long things take, is data:
@@ -161,9 +161,6 @@ func (d *Driver) Apply(ctx context.Context, want driver.Volume) error {
 	v := p.volumes[want.ID]
 	if v != nil {
 		return grow(v.content, want)
-	}
-	if p.snapshots[want.ID] != nil {
-		return fmt.Errorf("memvolume: volume %s: a snapshot has that identifier: %w", want.ID, fs.ErrInvalid)
 	}
 	c, err := p.begun(want)
 	if err != nil {

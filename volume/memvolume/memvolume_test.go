@@ -95,23 +95,38 @@ func TestPoolsGiveRoomBack(t *testing.T) {
 
 func Example() {
 	ctx := context.Background()
+	volume, snapshot, clone, connection := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
 	pool := memvolume.NewPool(10 << 30)
 	volumes := memvolume.New(pool, nil)
-	volume, snapshot, clone := uuid.NewString(), uuid.NewString(), uuid.NewString()
 	err := volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 1 << 30})
-	fmt.Println(err)
+	must(err)
+	device, err := volumes.Open(ctx, volume, driver.ReadWrite)
+	must(err)
+	_, err = device.WriteAt([]byte("hello"), 512)
+	must(err)
+	must(device.Close())
 
-	device, _ := volumes.Open(ctx, volume, driver.ReadWrite)
-	_, _ = device.WriteAt([]byte("hello"), 512)
-	_ = device.Close()
-	_ = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
-	_ = volumes.Apply(ctx, driver.Volume{ID: clone, Bytes: 2 << 30, Source: driver.Source{SnapshotID: snapshot}})
+	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
+	must(err)
+	err = volumes.Apply(ctx, driver.Volume{ID: clone, Bytes: 2 << 30, Source: driver.Source{SnapshotID: snapshot}})
+	must(err)
+	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: clone, Host: "host1"})
+	must(err)
+	fmt.Println(target.Format, target.Bytes>>30, "GiB")
 
-	device, _ = volumes.Open(ctx, clone, driver.ReadOnly)
+	device, err = volumes.Open(ctx, clone, driver.ReadOnly)
+	must(err)
 	content := make([]byte, 5)
-	_, _ = device.ReadAt(content, 512)
-	fmt.Println(string(content), device.Size()>>30)
+	_, err = device.ReadAt(content, 512)
+	must(err)
+	fmt.Println(string(content))
 	// Output:
-	// <nil>
-	// hello 2
+	// raw 2 GiB
+	// hello
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

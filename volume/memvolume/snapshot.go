@@ -29,7 +29,7 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 	for _, s := range want {
 		old, taken := p.snapshots[s.ID]
 		switch {
-		case taken && old.volumeID != s.VolumeID, p.volumes[s.ID] != nil:
+		case taken && old.volumeID != s.VolumeID:
 			return fmt.Errorf("memvolume: snapshot %s of volume %s: another has that identifier: %w", s.ID, s.VolumeID, fs.ErrInvalid)
 		case !taken && p.volumes[s.VolumeID] == nil:
 			return missing("volume", s.VolumeID)
@@ -173,7 +173,7 @@ func (d *Driver) Adopt(ctx context.Context, name, id string) error {
 		return nil // adopted already
 	case c == nil:
 		return missing("unmanaged volume", name)
-	case p.volumes[id] != nil || p.snapshots[id] != nil:
+	case p.volumes[id] != nil:
 		return fmt.Errorf("memvolume: volume %s: another has that identifier: %w", id, fs.ErrInvalid)
 	}
 	delete(p.unmanaged, name)

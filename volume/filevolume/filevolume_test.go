@@ -1,0 +1,70 @@
+//go:build linux
+
+package filevolume_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/kintoun/kintoun/internal/lab"
+	"github.com/kintoun/kintoun/internal/lab/labtest"
+	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/drivertest"
+	"github.com/kintoun/kintoun/volume/filevolume"
+	"github.com/stretchr/testify/require"
+)
+
+// A lab has mounts of its own.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(guestVariable); path != "" {
+		os.Exit(beGuest(path))
+	}
+	os.Exit(lab.Main(m.Run))
+}
+
+// pool is a pool in a backing file, which is unmounted when the test ends.
+func pool(t testing.TB, bytes int64) (dir string, o *filevolume.Options) {
+	t.Helper()
+	labtest.Require(t)
+	labtest.RequireProgram(t, "mkfs.xfs", "xfsprogs")
+	top := t.TempDir()
+	dir, o = filepath.Join(top, "pool"), &filevolume.Options{BackingFile: filepath.Join(top, "backing"), BackingBytes: bytes, Host: drivertest.Host}
+	t.Cleanup(func() {
+		if d, err := filevolume.New(context.Background(), dir, o); err == nil {
+			require.NoError(t, d.Unmount(context.Background()))
+		}
+	})
+	return dir, o
+}
+
+func driverOf(t testing.TB, dir string, o *filevolume.Options) *filevolume.Driver {
+	t.Helper()
+	d, err := filevolume.New(t.Context(), dir, o)
+	require.NoError(t, err)
+	return d
+}
+
+func suitePool(t testing.TB, bytes int64) drivertest.Pool {
+	dir, o := pool(t, bytes)
+	return drivertest.Pool{
+		Open:  func(t testing.TB) driver.Volumes { return driverOf(t, dir, o) },
+		Reach: reach,
+		Place: func(t testing.TB, bytes int64) string {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "theirs.img"), nil, 0o600))
+			require.NoError(t, os.Truncate(filepath.Join(dir, "theirs.img"), bytes))
+			return "theirs.img"
+		},
+	}
+}
+
+func factory(t testing.TB) drivertest.Pool {
+	p := suitePool(t, 4<<30)
+	p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, 300<<20) }
+	return p
+}
+
+func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory) }
+
+func BenchmarkVolumes(b *testing.B) { drivertest.BenchmarkVolumes(b, factory) }
