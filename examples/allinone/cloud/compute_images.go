@@ -2,7 +2,9 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/image"
@@ -14,6 +16,7 @@ type computeImages struct{ image *image.Service }
 var (
 	_ compute.Images     = computeImages{}
 	_ compute.ImageFiles = computeImages{}
+	_ compute.ImageMaker = computeImages{}
 )
 
 func (c computeImages) Image(ctx context.Context, scope compute.Scope, id string) (compute.Image, error) {
@@ -24,11 +27,27 @@ func (c computeImages) Image(ctx context.Context, scope compute.Scope, id string
 	described := compute.Image{
 		ID: i.ID, Name: i.Name, Status: string(i.Status), Format: i.DiskFormat, MinDiskGiB: int(i.MinDisk), MinRAMMiB: int(i.MinRAM),
 		KernelID: i.Properties["kernel_id"], RamdiskID: i.Properties["ramdisk_id"], CommandLine: i.Properties["os_command_line"],
+		DeviceMapping: i.Properties["block_device_mapping"],
 	}
 	if i.Data != nil {
 		described.SizeBytes, described.VirtualBytes = i.Data.Size, i.Data.VirtualSize
 	}
 	return described, nil
+}
+
+// CreateImage makes an image that says what servers are made of and holds nothing itself.
+func (c computeImages) CreateImage(ctx context.Context, scope compute.Scope, spec compute.ImageSpec) (string, error) {
+	owner := image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin}
+	i, err := c.image.Create(ctx, owner, image.Spec{
+		Name: spec.Name, DiskFormat: "raw", ContainerFormat: "bare", MinDisk: int64(spec.MinDiskGiB), MinRAM: int64(spec.MinRAMMiB), Properties: spec.Properties,
+	}, nil)
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.image.Upload(ctx, owner, i.ID, strings.NewReader(""), 0); err != nil {
+		return "", errors.Join(err, c.image.Delete(ctx, owner, i.ID))
+	}
+	return i.ID, nil
 }
 
 func (c computeImages) ImageFile(ctx context.Context, imageID string) (string, error) {

@@ -52,6 +52,9 @@ func describeServer(v *compute.Instance) *metadata.Instance {
 		AvailabilityZone: v.AvailabilityZone, LaunchIndex: v.LaunchIndex, ReservationID: v.ReservationID,
 		Meta: v.Metadata, LaunchedAt: v.CreatedAt, RootDevice: "/dev/vda",
 	}
+	for _, attached := range v.Volumes {
+		i.VolumeDevices = append(i.VolumeDevices, attached.Device)
+	}
 	if len(v.UserData) > 0 {
 		i.UserData = v.UserData
 	}

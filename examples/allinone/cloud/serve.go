@@ -25,7 +25,7 @@ func (c *Cloud) serve(ctx context.Context) {
 	authURL := o.URL(Identity)
 	c.listenAndServe(ctx, Image, glance.Handler(c.Image, c.Identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Before: o.Before, Log: o.Log}))
 	groups := securityGroups{c.Network}
-	c.listenAndServe(ctx, Compute, nova.Handler(c.Compute, c.Identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Before: o.Before, Log: o.Log}))
+	c.listenAndServe(ctx, Compute, nova.Handler(c.Compute, c.Identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Volumes: novaVolumes{c.Volumes}, Before: o.Before, Log: o.Log}))
 	c.listenAndServe(ctx, Network, c.networkAPI(authURL))
 	c.listenAndServe(ctx, Volume, cinder.Handler(c.Volumes, c.Identity, &cinder.Options{AuthURL: authURL, Before: o.Before, Log: o.Log}))
 	objects := &swift.Options{AuthURL: authURL, PublicURL: o.URL(ObjectStore), Before: o.Before, Log: o.Log}

@@ -14,8 +14,9 @@ import (
 type computeVolumes struct{ volumes *volume.Service }
 
 var (
-	_ compute.Volumes   = computeVolumes{}
-	_ compute.Connector = computeVolumes{}
+	_ compute.Volumes     = computeVolumes{}
+	_ compute.Connector   = computeVolumes{}
+	_ compute.Snapshotter = computeVolumes{}
 )
 
 // asVolumes is the whole cloud, to the volume service.
@@ -127,6 +128,18 @@ func (c computeVolumes) ReserveVolume(ctx context.Context, scope compute.Scope, 
 
 func (c computeVolumes) DropAttachment(ctx context.Context, attachmentID string) error {
 	return gone(c.volumes.DeleteAttachment(ctx, asVolumes(), attachmentID))
+}
+
+func (c computeVolumes) CreateSnapshot(ctx context.Context, scope compute.Scope, volumeID, name string) (string, error) {
+	p, err := c.volumes.CreateSnapshot(ctx, volumeScope(scope), volume.SnapshotSpec{VolumeID: volumeID, Name: name, Force: true})
+	if err != nil {
+		return "", err
+	}
+	return p.ID, nil
+}
+
+func (c computeVolumes) DeleteSnapshot(ctx context.Context, id string) error {
+	return gone(c.volumes.DeleteSnapshot(ctx, asVolumes(), id, true))
 }
 
 // Connect returns when the volume's pool has made the connection.
