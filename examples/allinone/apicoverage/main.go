@@ -22,6 +22,7 @@ import (
 	"github.com/kintoun/kintoun/lbaas/lbaasv1"
 	"github.com/kintoun/kintoun/network/neutron"
 	"github.com/kintoun/kintoun/objectstore/swift"
+	"github.com/kintoun/kintoun/volume/cinder"
 )
 
 func main() {
@@ -74,6 +75,11 @@ type groups struct{ proxied }
 
 type proxied = nova.SecurityGroups // which has a method of its own name
 
+// volumes stands for the volumes that compute's old calls show.
+type volumes struct{ proxiedVolumes }
+
+type proxiedVolumes = nova.Volumes // which has a method of its own name
+
 // served are the APIs in the order of the table, with their routes; those without any have no service yet.
 func served() []struct {
 	operations string
@@ -85,11 +91,11 @@ func served() []struct {
 	}{
 		{"identity", keystone.Routes(nil, nil)},
 		{"image", glance.Routes(nil, nil)},
-		{"compute", nova.Routes(nil, &nova.Options{SecurityGroups: groups{}})},
+		{"compute", nova.Routes(nil, &nova.Options{SecurityGroups: groups{}, Volumes: volumes{}})},
 		{"network", neutron.Routes(nil, nil)},
 		{"lbaasv1", lbaasv1.Routes(nil)},
 		{"load-balancer", nil},
-		{"block-storage", nil},
+		{"block-storage", cinder.Routes(nil, nil)},
 		{"object-store", swift.Routes(nil, nil)},
 	}
 }
