@@ -206,19 +206,21 @@ func (c *cloud) consistent(t testing.TB, pool driver.Volumes, from map[string]st
 		require.Zero(t, v.Task, "%s %s", v.ID, v.Status)
 		o, ok := has[v.ID]
 		require.True(t, ok, "volume %s (%s) is lost", v.ID, v.Status)
-		require.EqualValues(t, int64(v.SizeGiB)*gib, o.Bytes)
+		require.Equal(t, int64(v.SizeGiB)*gib, o.Bytes)
 		want := content
 		if from[v.ID] == "nothing" {
 			want = strings.Repeat("\x00", len(content))
 		}
-		require.True(t, want == read(t, pool, v.ID, len(content)), "content of volume %s, from %s", v.ID, from[v.ID])
+		if want != read(t, pool, v.ID, len(content)) {
+			t.Fatalf("the content of volume %s is not that of %s", v.ID, from[v.ID])
+		}
 		for _, a := range v.Attachments {
 			if a.Target != nil {
 				require.Contains(t, o.Connections, a.ID)
 			}
 		}
 		for _, id := range o.Connections {
-			require.True(t, len(v.Attachments) > 0, "connection %s of %s is left", id, v.ID)
+			require.NotEmpty(t, v.Attachments, "connection %s of %s is left", id, v.ID)
 		}
 		delete(has, v.ID)
 	}
