@@ -72,7 +72,7 @@ type Agent struct {
 	known    bool // to the service
 	failures map[string]int
 	busy     map[string]*attempt // what is being done with volumes
-	seen     map[string]bool     // connections that were made since the agent started
+	seen     map[string]bool     // connections that were made or mended since everything was looked at
 }
 
 // attempt is a task under way.
@@ -269,6 +269,9 @@ const leftoversKind = "leftovers"
 
 // List names what is to be done in this pool, the connections to mend, and what the driver has that nobody wants.
 func (a *Agent) List(ctx context.Context) ([]string, error) {
+	a.mu.Lock()
+	clear(a.seen) // a connection may have ended since
+	a.mu.Unlock()
 	s := a.service
 	tx := s.store.Read(ctx)
 	var ids []string

@@ -158,7 +158,10 @@ func (s *Service) prepare(tx *record.Tx, scope Scope, p *plan) error {
 	if err := s.findType(tx, scope, p); err != nil {
 		return err
 	}
-	if p.spec.Zone == "" && p.source != nil {
+	if p.source != nil {
+		if p.spec.Zone != "" && p.spec.Zone != p.source.Zone {
+			return fault.Wrap(ErrInvalid, "Invalid input received: Volume must be in the same availability zone as the source: %s", p.source.Zone)
+		}
 		p.spec.Zone = p.source.Zone
 	}
 	if err := s.checkZone(tx, p.spec.Zone); err != nil {

@@ -19,7 +19,11 @@ import (
 func TestACopyThatWasKilledBeginsAnew(t *testing.T) {
 	c := newCloud(t, nil)
 	pool := memvolume.New(memvolume.NewPool(100*gib), nil)
-	_, stop := c.run(t, backend, pool, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	dying := volume.NewAgent(c.Service, backend, pool, nil)
+	go func() { done <- dying.Run(ctx) }()
+	require.NoError(t, dying.Settle(t.Context()))
 	content := strings.Repeat("0123456789abcdef", 3<<16)
 	c.images.add("cirros", content)
 	reached, killed := make(chan bool), make(chan bool)
@@ -37,8 +41,9 @@ func TestACopyThatWasKilledBeginsAnew(t *testing.T) {
 	is, err := c.Volume(t.Context(), red, v.ID)
 	require.NoError(t, err)
 	require.Equal(t, volume.Downloading, is.Status)
-	go func() { time.Sleep(time.Millisecond); close(killed) }()
-	stop()
+	cancel()
+	close(killed)
+	require.NoError(t, <-done)
 	c.images.reading = nil
 	// What the killed copy left, another might have half written.
 	require.NoError(t, pool.Apply(t.Context(), driver.Volume{ID: v.ID, Bytes: gib}))

@@ -3,6 +3,7 @@ package volume_test
 import (
 	"testing"
 
+	"github.com/kintoun/kintoun/event"
 	"github.com/kintoun/kintoun/volume"
 	"github.com/kintoun/kintoun/volume/memvolume"
 	"github.com/stretchr/testify/require"
@@ -218,4 +219,38 @@ func TestADownPoolIsSaidAtOnce(t *testing.T) {
 	v, err := c.CreateVolume(t.Context(), red, volume.VolumeSpec{SizeGiB: 1})
 	require.NoError(t, err)
 	require.Equal(t, volume.Errored, v.Status)
+}
+
+func TestWhatWouldNotFitDoesNotGrow(t *testing.T) {
+	c := newCloud(t, func(o *volume.Options) { o.Quota = volume.Quota{"gigabytes": -1} })
+	c.run(t, backend, memvolume.New(memvolume.NewPool(10*gib), nil), nil)
+	v := c.create(t, red, volume.VolumeSpec{})
+	require.NoError(t, c.ExtendVolume(t.Context(), red, v.ID, 500))
+	v = c.await(t, v.ID, volume.Available)
+	require.Equal(t, 1, v.SizeGiB)
+	messages, err := c.Messages(t.Context(), red, volume.ListOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "extend volume:Could not find any available weighted backend.", messages[0].Text)
+}
+
+func TestEvents(t *testing.T) {
+	c, _ := withPool(t)
+	last, err := c.LastEvent(t.Context())
+	require.NoError(t, err)
+	v := c.create(t, red, volume.VolumeSpec{})
+	require.NoError(t, c.DeleteVolume(t.Context(), red, v.ID, volume.DeleteOptions{}))
+	var told []string
+	for e, err := range c.Watch(t.Context(), last) {
+		require.NoError(t, err)
+		if e.Type != "volume" {
+			continue
+		}
+		require.Equal(t, v.ID, e.ID)
+		require.Equal(t, "red", e.ProjectID)
+		told = append(told, string(e.Action)+" "+e.Status)
+		if e.Action == event.Deleted {
+			break
+		}
+	}
+	require.Equal(t, []string{"created creating", "updated available", "updated deleting", "deleted deleting"}, told)
 }
