@@ -293,6 +293,25 @@ func (s *Service) UpdateVolumeAttachment(ctx context.Context, scope Scope, serve
 	return err
 }
 
+// SwapVolume would put another volume in the place of one, which is for a volume service alone that moves a volume, and for
+// none here: it says what is wrong with the wish, or [ErrConflict].
+func (s *Service) SwapVolume(ctx context.Context, scope Scope, serverID, oldID, newID string) error {
+	old, err := s.findVolume(ctx, scope, oldID)
+	if err != nil {
+		return err
+	}
+	if _, err := s.findVolume(ctx, scope, newID); err != nil {
+		return asInvalid(err)
+	}
+	if _, err := s.VolumeAttachment(ctx, scope, serverID, oldID); err != nil {
+		return err
+	}
+	if old.Shareable {
+		return fault.Wrap(ErrInvalid, "Swapping multi-attach volumes with more than one read/write attachment is not supported.")
+	}
+	return fault.Wrap(ErrConflict, "volume %s is not migrating; this API should only be called by Cinder", oldID)
+}
+
 // VolumeAttachments lists a server's volumes, those that are being attached or detached too.
 func (s *Service) VolumeAttachments(ctx context.Context, scope Scope, serverID string) ([]AttachedVolume, error) {
 	v, err := s.Server(ctx, scope, serverID)

@@ -356,6 +356,36 @@ func TestGuestThatKeepsADisk(t *testing.T) {
 	})
 }
 
+// TestCreationThatWasCutShort dies after one volume was promised and one made.
+func TestCreationThatWasCutShort(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newVolumeCloud(t, nil)
+		mine := c.volumes.Add("red", compute.Volume{})
+		made := 0
+		c.volumes.Fail = func(call string) error {
+			if call == "create" {
+				if made++; made == 2 {
+					panic(errors.New("killed"))
+				}
+			}
+			return nil
+		}
+		blank := compute.BlockDevice{Source: compute.FromBlank, SizeGiB: 1, Boot: -1}
+		require.PanicsWithError(t, "killed", func() {
+			_, _ = c.CreateServers(t.Context(), red, complete(compute.ServerSpec{Devices: []compute.BlockDevice{root(), blank, {Source: compute.FromVolume, ID: mine, Boot: -1}, blank}}))
+		})
+		c.volumes.Fail = nil
+		require.Len(t, c.volumes.All(), 2)
+		require.Len(t, c.volumes.Attached(), 1)
+		time.Sleep(6 * time.Minute)
+		require.Equal(t, []string{mine}, c.volumes.All())
+		require.Empty(t, c.volumes.Attached())
+		list, err := c.Servers(t.Context(), red, compute.ServerFilter{})
+		require.NoError(t, err)
+		require.Equal(t, "ERROR", list[0].Status())
+	})
+}
+
 // TestAttachmentsThatWereCutShort begins attachments whose process dies at each step: none stays promised, and no volume is
 // attached twice.
 func TestAttachmentsThatWereCutShort(t *testing.T) {
