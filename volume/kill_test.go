@@ -3,6 +3,7 @@ package volume_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -111,13 +112,14 @@ func killAtRandom(t *testing.T, seed uint64) {
 	pool := memvolume.NewPool(10_000 * gib)
 	sick := memvolume.New(pool, &memvolume.Options{Faults: faults, Delay: 200 * time.Microsecond})
 	agent := func(volumes driver.Volumes) (settle func(context.Context) error, stop func()) {
-		a := volume.NewAgent(c.Service, backend, volumes, &volume.AgentOptions{Attempts: 1000})
+		a := volume.NewAgent(c.Service, backend, volumes, &volume.AgentOptions{Attempts: 1000, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		return a.Settle, func() { cancel(); <-done }
 	}
-	_, stop := agent(memvolume.New(pool, nil))
+	settle, stop := agent(memvolume.New(pool, nil))
+	require.NoError(t, settle(t.Context()))
 	from := map[string]string{} // what a volume was made from
 	for round := range 60 {
 		for range 1 + random.IntN(4) {
@@ -131,7 +133,7 @@ func killAtRandom(t *testing.T, seed uint64) {
 		_, stop = agent(sick)
 	}
 	stop()
-	settle, stop := agent(memvolume.New(pool, nil))
+	settle, stop = agent(memvolume.New(pool, nil))
 	defer stop()
 	require.NoError(t, settle(t.Context()))
 	c.consistent(t, memvolume.New(pool, nil), from, content)
@@ -146,7 +148,8 @@ func (c *cloud) randomly(t testing.TB, random *rand.Rand, from map[string]string
 	snapshots, err := c.Snapshots(ctx, red, volume.ListOptions{Sort: []volume.Sort{{Key: "created_at"}}})
 	require.NoError(t, err)
 	add := func(spec volume.VolumeSpec, source string) {
-		if v, err := c.CreateVolume(ctx, red, spec); err == nil && v.Host != "" {
+		v, err := c.CreateVolume(ctx, red, spec)
+		if err == nil && v.Host != "" {
 			from[v.ID] = source
 		}
 	}
@@ -227,5 +230,6 @@ func (c *cloud) consistent(t testing.TB, pool driver.Volumes, from map[string]st
 		delete(has, snapshots[i].ID)
 	}
 	require.Empty(t, has, "left in the pool")
+	require.NotEmpty(t, volumes)
 	t.Logf("%d volumes, %d snapshots", len(volumes), len(snapshots))
 }

@@ -30,7 +30,7 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, errWait) {
+	if errors.Is(err, errWait) {
 		return nil // what is wanted now is looked at next
 	}
 	if err == nil {
@@ -47,13 +47,21 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	return a.service.gaveUp(ctx, v, err)
 }
 
-// errWait says that something else has to happen first, which will be heard of.
+// errWait says that something else has to happen first, or is wanted by now, which is heard of.
 var errWait = errors.New("something else comes first")
 
 // attempt does the task that the volume has, and can be interrupted.
 func (a *Agent) attempt(ctx context.Context, v *Volume) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	err := a.do(ctx, v, cancel)
+	if err != nil && ctx.Err() != nil {
+		return errWait
+	}
+	return err
+}
+
+func (a *Agent) do(ctx context.Context, v *Volume, cancel context.CancelFunc) error {
 	a.mu.Lock()
 	a.busy[v.ID] = &attempt{task: v.Task, cancel: cancel}
 	a.mu.Unlock()
@@ -62,6 +70,11 @@ func (a *Agent) attempt(ctx context.Context, v *Volume) error {
 		defer a.mu.Unlock()
 		delete(a.busy, v.ID)
 	}()
+	if v.Task.Kind != TaskCreate {
+		if err := a.service.comesFirst(a.service.store.Read(ctx), v); err != nil {
+			return err
+		}
+	}
 	switch v.Task.Kind {
 	case TaskCreate:
 		return a.create(ctx, v)
@@ -69,6 +82,8 @@ func (a *Agent) attempt(ctx context.Context, v *Volume) error {
 		return a.extend(ctx, v)
 	case TaskRevert:
 		return a.revert(ctx, v)
+	case TaskReimage:
+		return a.reimage(ctx, v)
 	case TaskDelete:
 		return a.delete(ctx, v)
 	}
@@ -139,9 +154,9 @@ func (a *Agent) extend(ctx context.Context, v *Volume) error {
 			return err
 		}
 	}
-	return a.service.done(ctx, v, func(_ *record.Tx, v *Volume) error {
-		v.SizeGiB, v.Status, v.PreviousStatus = v.Task.SizeGiB, v.Task.Before, ""
-		return nil
+	return a.service.done(ctx, v, func(tx *record.Tx, v *Volume) error {
+		v.SizeGiB, v.PreviousStatus = v.Task.SizeGiB, ""
+		return a.service.settle(tx, v) // it may have been detached meanwhile
 	})
 }
 
@@ -246,6 +261,52 @@ func (a *Agent) delete(ctx context.Context, v *Volume) error {
 	}))
 }
 
+// comesFirst lets what is being made of a volume be made before the volume changes: snapshots of the size that was asked
+// for, and copies.
+func (s *Service) comesFirst(tx *record.Tx, v *Volume) error {
+	copies, err := s.isCopied(tx, "source", v.ID)
+	if err != nil {
+		return err
+	}
+	snapshots, err := s.snapshots.Count(tx, record.Eq("volume", v.ID), record.Eq("task", string(TaskCreate)), record.Eq("grp", nil))
+	if err == nil && (copies || snapshots > 0) {
+		err = errWait
+	}
+	return err
+}
+
+// isCopied says that a volume is being made from what has that identifier.
+func (s *Service) isCopied(tx *record.Tx, column, id string) (bool, error) {
+	n, err := s.volumes.Count(tx, record.Eq(column, id), record.Eq("task", string(TaskCreate)))
+	return n > 0, err
+}
+
+// copied lets the agent look again at what waits until the volume is made.
+func (s *Service) copied(tx *record.Tx, v *Volume) error {
+	switch {
+	case v.Task.Kind != TaskCreate && v.Task.Kind != TaskDelete:
+		return nil
+	case v.SourceVolumeID != "":
+		return s.wake(tx, v.SourceVolumeID)
+	case v.SnapshotID == "":
+		return nil
+	}
+	p, err := s.snapshots.Get(tx, v.SnapshotID)
+	if err != nil || p.Task.Kind != TaskDelete {
+		return notFoundIsNil(err)
+	}
+	return s.saveSnapshot(tx, p)
+}
+
+// wake lets the agent look again at a volume that has to wait for what is made of it.
+func (s *Service) wake(tx *record.Tx, volumeID string) error {
+	v, err := s.volumes.Get(tx, volumeID)
+	if err != nil || v.Task.Kind == "" || v.Task.Kind == TaskCreate {
+		return notFoundIsNil(err)
+	}
+	return s.volumes.Update(tx, v)
+}
+
 // remove takes a volume out of the pool.
 func (a *Agent) remove(ctx context.Context, key, id string) error {
 	defer a.turn(id)()
@@ -284,6 +345,9 @@ func (s *Service) done(ctx context.Context, was *Volume, fn func(tx *record.Tx, 
 			t := s.now()
 			v.LaunchedAt, v.Progress = &t, 100
 		}
+		if err := s.copied(tx, v); err != nil {
+			return err
+		}
 		reserved := v.Task.Kind == TaskCreate && v.Status == Available
 		v.Task = Task{}
 		if reserved {
@@ -306,9 +370,14 @@ func (s *Service) reservedMeanwhile(tx *record.Tx, v *Volume) error {
 func (s *Service) gaveUp(ctx context.Context, was *Volume, cause error) error {
 	return s.report(ctx, was, func(tx *record.Tx, v *Volume) error {
 		action, detail := actionCreate, detailCreateFailed
+		if err := s.copied(tx, v); err != nil {
+			return err
+		}
 		switch v.Task.Kind {
 		case TaskExtend:
 			v.Status, action, detail = ErrorExtending, actionExtend, detailExtendFailed
+		case TaskReimage:
+			v.Status, action, detail = Errored, actionReimage, detailUnknown
 		case TaskDelete:
 			v.Status, action, detail = ErrorDeleting, "", ""
 		case TaskRevert:
