@@ -42,8 +42,7 @@ func (s *Service) AttachVolume(ctx context.Context, scope Scope, serverID string
 	}
 	attachment, err := s.volumes.ReserveVolume(ctx, scope, spec.VolumeID, serverID)
 	if err != nil {
-		err = volumeFault(err)
-		return none, errors.Join(err, s.giveUpVolume(context.WithoutCancel(ctx), serverID, at, err))
+		return none, s.unpromised(context.WithoutCancel(ctx), serverID, at, volumeFault(err))
 	}
 	return s.promised(context.WithoutCancel(ctx), serverID, at, attachment)
 }
@@ -110,6 +109,24 @@ func (s *Service) noteVolume(ctx context.Context, scope Scope, serverID string, 
 		return s.begin(tx, scope, v, "attach_volume", "compute_attach_volume")
 	})
 	return at, err
+}
+
+// unpromised ends an attachment whose volume was refused, or whose promise was not heard of. What cannot be ended now, the
+// server's agent ends later.
+func (s *Service) unpromised(ctx context.Context, serverID string, at AttachedVolume, cause error) error {
+	if err := s.dropPromise(ctx, serverID, at.VolumeID); err != nil {
+		return errors.Join(cause, err)
+	}
+	return errors.Join(cause, s.giveUpVolume(ctx, serverID, at, cause))
+}
+
+// dropPromise ends what attachment there may be of a volume to a server.
+func (s *Service) dropPromise(ctx context.Context, serverID, volumeID string) error {
+	attachments, err := s.volumes.Attachments(ctx, serverID)
+	if id := attachments[volumeID]; err == nil && id != "" {
+		err = s.volumes.DropAttachment(ctx, id)
+	}
+	return err
 }
 
 // promised hands a volume over to the server's agent.

@@ -20,7 +20,8 @@ type Volumes struct {
 	snapshots   map[string]compute.Snapshot
 	attachments map[string]*Attachment
 	changed     chan struct{}
-	// Fail is asked before anything is done ("create", "delete", "reserve", "drop", "connect", "connected", "disconnect").
+	// Fail is asked before anything is done ("create", "delete", "reserve", "drop", "connect", "connected", "disconnect"), and
+	// after a volume was promised or an attachment ended ("reserved", "dropped", "disconnected"): then an answer is lost.
 	Fail func(call string) error
 	// Slow volumes that are made stay "creating" until [Volumes.Finish].
 	Slow bool
@@ -260,16 +261,23 @@ func (v *Volumes) ReserveVolume(_ context.Context, scope compute.Scope, volumeID
 	found.Status = "in-use"
 	a := &Attachment{ID: uuid.NewString(), VolumeID: volumeID, ServerID: serverID}
 	v.attachments[a.ID] = a
+	if err := v.fail("reserved"); err != nil {
+		return "", err
+	}
 	return a.ID, nil
 }
 
 // DropAttachment ends an attachment.
-func (v *Volumes) DropAttachment(_ context.Context, id string) error { return v.end("drop", id) }
+func (v *Volumes) DropAttachment(_ context.Context, id string) error {
+	return v.end("drop", "dropped", id)
+}
 
 // Disconnect ends an attachment.
-func (v *Volumes) Disconnect(_ context.Context, id string) error { return v.end("disconnect", id) }
+func (v *Volumes) Disconnect(_ context.Context, id string) error {
+	return v.end("disconnect", "disconnected", id)
+}
 
-func (v *Volumes) end(call, id string) error {
+func (v *Volumes) end(call, done, id string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err := v.fail(call); err != nil {
@@ -287,7 +295,7 @@ func (v *Volumes) end(call, id string) error {
 			found.Status = "in-use"
 		}
 	}
-	return nil
+	return v.fail(done)
 }
 
 // Connect describes a volume.
