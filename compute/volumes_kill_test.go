@@ -16,19 +16,19 @@ func TestCreationThatWasCutShort(t *testing.T) {
 		c := newVolumeCloud(t, nil)
 		mine := c.volumes.Add("red", compute.Volume{})
 		made := 0
-		c.volumes.Fail = func(call string) error {
+		c.volumes.FailWith(func(call string) error {
 			if call == "create" {
 				if made++; made == 2 {
 					panic(errors.New("killed"))
 				}
 			}
 			return nil
-		}
+		})
 		blank := compute.BlockDevice{Source: compute.FromBlank, SizeGiB: 1, Boot: -1}
 		require.PanicsWithError(t, "killed", func() {
 			_, _ = c.CreateServers(t.Context(), red, complete(compute.ServerSpec{Devices: []compute.BlockDevice{root(), blank, {Source: compute.FromVolume, ID: mine, Boot: -1}, blank}}))
 		})
-		c.volumes.Fail = nil
+		c.volumes.FailWith(nil)
 		require.Len(t, c.volumes.All(), 2)
 		require.Len(t, c.volumes.Attached(), 1)
 		time.Sleep(6 * time.Minute)
@@ -48,16 +48,16 @@ func TestAttachmentsThatWereCutShort(t *testing.T) {
 		v := c.await(t, c.create(t, compute.ServerSpec{}).ID, "ACTIVE")
 		id := c.volumes.Add("red", compute.Volume{})
 		killed := errors.New("killed")
-		c.volumes.Fail = func(call string) error {
+		c.volumes.FailWith(func(call string) error {
 			if call == "reserve" {
 				panic(killed)
 			}
 			return nil
-		}
+		})
 		require.PanicsWithError(t, "killed", func() {
 			_, _ = c.AttachVolume(t.Context(), red, v.ID, compute.VolumeAttach{VolumeID: id})
 		})
-		c.volumes.Fail = nil
+		c.volumes.FailWith(nil)
 		list, err := c.VolumeAttachments(t.Context(), red, v.ID)
 		require.NoError(t, err)
 		require.Empty(t, list)
@@ -68,12 +68,12 @@ func TestAttachmentsThatWereCutShort(t *testing.T) {
 
 		// The agent is killed after each step of a detachment and of an attachment.
 		for _, step := range []string{"disconnect", "connect", "connected"} {
-			c.volumes.Fail = func(call string) error {
+			c.volumes.FailWith(func(call string) error {
 				if call == step {
 					return killed
 				}
 				return nil
-			}
+			})
 			want := compute.VolumeState("")
 			if step == "disconnect" {
 				require.NoError(t, c.DetachVolume(t.Context(), red, v.ID, id))
@@ -84,7 +84,7 @@ func TestAttachmentsThatWereCutShort(t *testing.T) {
 			}
 			synctest.Wait()
 			c.stop()
-			c.volumes.Fail = nil
+			c.volumes.FailWith(nil)
 			c.start(t, nil)
 			c.awaitVolume(t, v.ID, id, want)
 			require.Len(t, c.volumes.Attached(), len(c.disks(t, v.ID)))

@@ -19,15 +19,16 @@ func TestVolumesStayRightWhateverHappens(t *testing.T) {
 	for seed := range uint64(12) {
 		bubble(t, func(t *testing.T) {
 			dice := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // to be repeated
+			luck := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // to be repeated
 			lost := errors.New("lost")
 			faults := inject.New(seed, inject.Fault{Step: "server apply", Probability: 0.1, Err: lost})
 			c := newVolumeCloud(t, &memcompute.Options{Faults: faults})
-			c.volumes.Fail = func(string) error {
-				if dice.IntN(10) == 0 {
+			c.volumes.FailWith(func(string) error {
+				if luck.IntN(10) == 0 {
 					return lost
 				}
 				return nil
-			}
+			})
 			var servers, volumes []string
 			for range 5 {
 				volumes = append(volumes, c.volumes.Add("red", compute.Volume{SizeGiB: 1}))
@@ -66,7 +67,7 @@ func TestVolumesStayRightWhateverHappens(t *testing.T) {
 					time.Sleep(time.Duration(dice.IntN(20)) * time.Second)
 				}
 			}
-			c.volumes.Fail = nil
+			c.volumes.FailWith(nil)
 			c.stop()
 			c.start(t, nil)
 			time.Sleep(time.Hour) // everything that was cut short is looked at again

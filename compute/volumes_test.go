@@ -286,14 +286,14 @@ func TestCreateUndoesItsVolumes(t *testing.T) {
 	c := newVolumeCloud(t, nil)
 	mine := c.volumes.Add("red", compute.Volume{})
 	made := 0
-	c.volumes.Fail = func(call string) error {
+	c.volumes.FailWith(func(call string) error {
 		if call == "create" {
 			if made++; made == 2 {
 				return compute.ErrQuota
 			}
 		}
 		return nil
-	}
+	})
 	blank := compute.BlockDevice{Source: compute.FromBlank, SizeGiB: 1, Boot: -1}
 	_, err := c.CreateServers(t.Context(), red, complete(compute.ServerSpec{Devices: []compute.BlockDevice{root(), blank, {Source: compute.FromVolume, ID: mine, Boot: -1}, blank}}))
 	require.ErrorIs(t, err, compute.ErrQuota)
@@ -312,13 +312,13 @@ func TestVolumeThatCannotBeAttachedIsLetGo(t *testing.T) {
 		c.awaitVolume(t, v.ID, good, compute.VolumeAttached)
 		time.Sleep(time.Second)
 		tried := 0
-		c.volumes.Fail = func(call string) error {
+		c.volumes.FailWith(func(call string) error {
 			if call == "connected" {
 				tried++
 				return errors.New("no")
 			}
 			return nil
-		}
+		})
 		_, err = c.AttachVolume(t.Context(), red, v.ID, compute.VolumeAttach{VolumeID: bad})
 		require.NoError(t, err)
 		c.awaitVolume(t, v.ID, bad, "")

@@ -20,9 +20,7 @@ type Volumes struct {
 	snapshots   map[string]compute.Snapshot
 	attachments map[string]*Attachment
 	changed     chan struct{}
-	// Fail is asked before anything is done ("create", "delete", "reserve", "drop", "connect", "connected", "disconnect"), and
-	// after a volume was promised or an attachment ended ("reserved", "dropped", "disconnected"): then an answer is lost.
-	Fail func(call string) error
+	failing     func(call string) error
 	// Slow volumes that are made stay "creating" until [Volumes.Finish].
 	Slow bool
 }
@@ -106,11 +104,20 @@ func (v *Volumes) Grow(id string, sizeGiB int) {
 	v.volumes[id].SizeGiB = sizeGiB
 }
 
+// FailWith has fn asked before anything is done ("create", "delete", "reserve", "drop", "connect", "connected", "disconnect",
+// "snapshot"), and after a volume was promised or an attachment ended ("reserved", "dropped", "disconnected"): then an answer is
+// lost. Nil asks nobody. Calls do not overlap.
+func (v *Volumes) FailWith(fn func(call string) error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.failing = fn
+}
+
 func (v *Volumes) fail(call string) error {
-	if v.Fail == nil {
+	if v.failing == nil {
 		return nil
 	}
-	return v.Fail(call)
+	return v.failing(call)
 }
 
 func (v *Volumes) find(scope compute.Scope, id string) (*volume, error) {
