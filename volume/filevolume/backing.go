@@ -112,7 +112,7 @@ func (d *Driver) attach() error {
 	if err := unix.Mount(loop.Name(), d.dir, "xfs", mountFlags, ""); err != nil {
 		return &os.PathError{Op: "mount " + loop.Name() + " on", Path: d.dir, Err: err}
 	}
-	return nil
+	return os.Chmod(d.dir, 0o700)
 }
 
 // configure takes a free loop device. Others take them too: whoever is first has it.

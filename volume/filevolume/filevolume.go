@@ -113,7 +113,7 @@ func prepare(dir string, o *Options) (d *Driver, err error) {
 }
 
 func (d *Driver) begin(ctx context.Context) error {
-	if err := os.MkdirAll(d.dir, 0o711); err != nil {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	if d.o.BackingFile != "" {
@@ -124,7 +124,7 @@ func (d *Driver) begin(ctx context.Context) error {
 	if err := d.tryClone(); err != nil {
 		return err
 	}
-	return errors.Join(os.MkdirAll(d.path(connections), 0o711), d.mend())
+	return errors.Join(os.MkdirAll(d.path(connections), 0o700), d.mend())
 }
 
 // Kind is "file".

@@ -5,6 +5,7 @@ package filevolume_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kintoun/kintoun/internal/lab"
@@ -22,6 +23,9 @@ func TestMain(m *testing.M) {
 	}
 	if dir := os.Getenv(killVariable); dir != "" {
 		os.Exit(beKilled(dir))
+	}
+	if volumes := os.Getenv(snapshotVariable); volumes != "" {
+		os.Exit(takeSnapshots(strings.Fields(volumes)))
 	}
 	os.Exit(lab.Main(m.Run))
 }
