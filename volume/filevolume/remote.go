@@ -66,7 +66,7 @@ func (d *Driver) serve(ctx context.Context, c *connection, x described) (*driver
 
 // startServer starts one at the address that the connection had before, if that is free.
 func (d *Driver) startServer(ctx context.Context, c *connection) error {
-	program, err := process.Program("qemu-storage-daemon", "volumes of servers on other hosts", "qemu-system-common")
+	program, err := findServer()
 	if err != nil {
 		return err
 	}
