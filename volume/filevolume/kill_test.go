@@ -24,6 +24,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 var kills = flag.Int("kills", 15, "how often TestKill kills a process")
@@ -57,7 +58,7 @@ func (s step) on(state map[string]thing) map[string]thing {
 }
 
 // TestKill kills a process that works on a pool, at random moments, and looks at what the next one finds: everything that was
-// acknowledged, what was under way wholly or not at all, and nothing else.
+// acknowledged, what was under way wholly or not at all, and nothing else. Now and then the power fails too.
 func TestKill(t *testing.T) {
 	dir, o := pool(t, 2<<30)
 	d := driverOf(t, dir, o)
@@ -65,6 +66,11 @@ func TestKill(t *testing.T) {
 	for round := range *kills {
 		var pending map[int]step
 		state, pending = killed(t, dir, o, state)
+		if round%3 == 2 {
+			loseLog(t, dir)
+			require.ErrorContains(t, d.Unmount(t.Context()), "has stopped")
+			require.NoError(t, unix.Unmount(dir, 0))
+		}
 		d = driverOf(t, dir, o)
 		found := inspect(t, d)
 		for _, s := range pending {
@@ -79,6 +85,17 @@ func TestKill(t *testing.T) {
 	}
 	removeAll(t, d, state)
 	require.Empty(t, inspect(t, d))
+}
+
+// loseLog has the file system forget what was not made durable, as if the power had failed (XFS_IOC_GOINGDOWN of xfs_fs.h, with
+// XFS_FSOP_GOING_FLAGS_NOLOGFLUSH).
+func loseLog(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	const goingDown, noLogFlush = 0x8004587d, 2
+	require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), goingDown, noLogFlush))
+	require.NoError(t, f.Close())
 }
 
 // settled says whether a step that was under way has been done: what it is about is all as before, or all as after.
