@@ -65,9 +65,9 @@ func TestKill(t *testing.T) {
 	state := map[string]thing{}
 	for round := range *kills {
 		var pending map[int]step
-		state, pending = killed(t, dir, o, state)
-		if round%3 == 2 {
-			loseLog(t, dir)
+		power := round%3 == 2
+		state, pending = killed(t, dir, o, state, power)
+		if power {
 			require.ErrorContains(t, d.Unmount(t.Context()), "has stopped")
 			require.NoError(t, unix.Unmount(dir, 0))
 		}
@@ -122,20 +122,28 @@ func settled(t *testing.T, s step, before, found map[string]thing) map[string]th
 	return before
 }
 
-// killed runs a worker and kills it. It returns what was acknowledged, and what was under way.
-func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]thing) (map[string]thing, map[int]step) {
+// killed runs workers and kills them; or one, for which the power fails as soon as it has acknowledged something, before anything
+// else is made durable. It returns what was acknowledged, and what was under way.
+func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]thing, power bool) (map[string]thing, map[int]step) {
 	t.Helper()
 	child := exec.Command("/proc/self/exe")
 	options, err := json.Marshal(o)
 	require.NoError(t, err)
 	child.Env = append(os.Environ(), killVariable+"="+dir, "FILEVOLUME_TEST_OPTIONS="+string(options))
-	child.Stderr = os.Stderr
+	if power {
+		child.Env = append(child.Env, "FILEVOLUME_TEST_WORKERS=1") // it fails, and says so
+	} else {
+		child.Stderr = os.Stderr
+	}
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	pending := map[int]step{}
 	lines := bufio.NewScanner(out)
 	die := rand.IntN(120)
+	if power {
+		die = 2*rand.IntN(40) + 1
+	}
 	for n := 0; lines.Scan(); n++ {
 		var s step
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &s), lines.Text())
@@ -145,13 +153,18 @@ func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]th
 		} else {
 			pending[s.Worker] = s
 		}
+		if n == die && power {
+			loseLog(t, dir)
+			_ = child.Process.Kill()
+			break
+		}
 		if n == die {
 			// Not only at moments when it writes a line.
 			time.AfterFunc(time.Duration(rand.IntN(20_000))*time.Microsecond, func() { _ = child.Process.Signal(syscall.SIGKILL) })
 		}
 	}
 	require.Error(t, child.Wait())
-	require.False(t, child.ProcessState.Exited(), "it ended by itself")
+	require.True(t, power || !child.ProcessState.Exited(), "it ended by itself")
 	return state, pending
 }
 
@@ -239,7 +252,11 @@ func beKilled(dir string) int {
 	}
 	var wg sync.WaitGroup
 	var out sync.Mutex
-	for n := range 4 {
+	workers := 4
+	if os.Getenv("FILEVOLUME_TEST_WORKERS") != "" {
+		workers = 1
+	}
+	for n := range workers {
 		w := &worker{Driver: d, number: n, out: &out, state: map[string]thing{}}
 		wg.Go(func() {
 			for {
