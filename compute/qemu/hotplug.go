@@ -237,7 +237,7 @@ func (h *hotPlug) clear(ctx context.Context) error {
 		return err
 	}
 	for _, name := range objects {
-		if left(name, "t-") || left(name, "s-") || left(name, "c-") {
+		if left(name, "t-") || left(name, "s-") || left(name, "k-") || left(name, "c-") {
 			if err := h.do(ctx, "object-del", map[string]any{"id": name}); err != nil {
 				return err
 			}

@@ -32,11 +32,12 @@ const (
 func volumeKey(id string) string { return strings.ReplaceAll(id, "-", "")[:28] }
 
 // The names of a volume's objects in QEMU; node is the one that its device is on.
-func volumeDevice(id string) string   { return volumePrefix + id }
-func volumeNode(id string) string     { return "v-" + volumeKey(id) }
-func volumeThrottle(id string) string { return "t-" + volumeKey(id) }
-func volumeSecret(id string) string   { return "s-" + volumeKey(id) }
-func volumeTLS(id string) string      { return "c-" + volumeKey(id) }
+func volumeDevice(id string) string    { return volumePrefix + id }
+func volumeNode(id string) string      { return "v-" + volumeKey(id) }
+func volumeThrottle(id string) string  { return "t-" + volumeKey(id) }
+func volumeSecret(id string) string    { return "s-" + volumeKey(id) }
+func volumeKeySecret(id string) string { return "k-" + volumeKey(id) }
+func volumeTLS(id string) string       { return "c-" + volumeKey(id) }
 
 func validateVolumes(want driver.Server) error {
 	seen, boots := map[string]bool{}, 0
@@ -53,8 +54,10 @@ func validateVolumes(want driver.Server) error {
 		switch {
 		case seen[v.ID]:
 			return wrong("named twice")
-		case (v.Path == "") == (v.NBD == nil):
-			return wrong("it is either a file or a server's")
+		case places(v) != 1:
+			return wrong("it is one of a file, a server's and a cluster's")
+		case v.RBD != nil && (len(v.RBD.Monitors) == 0 || v.RBD.Pool == "" || v.RBD.Image == ""):
+			return wrong("its cluster's monitors, pool or image are missing")
 		case v.NBD != nil && (v.NBD.Socket == "") == (v.NBD.Address == ""):
 			return wrong("its server has either a socket or an address")
 		case v.Format != "raw" && v.Format != "qcow2":
@@ -64,12 +67,34 @@ func validateVolumes(want driver.Server) error {
 		case boots > 1:
 			return wrong("the server boots from another already")
 		}
-		if v.NBD != nil && v.NBD.Address != "" {
-			if _, _, err := net.SplitHostPort(v.NBD.Address); err != nil {
-				return wrong("address %q: %v", v.NBD.Address, err)
+		for _, address := range addresses(v) {
+			if _, _, err := net.SplitHostPort(address); err != nil {
+				return wrong("address %q: %v", address, err)
 			}
 		}
 		seen[v.ID] = true
+	}
+	return nil
+}
+
+// places is how many places a volume is said to be at.
+func places(v driver.Volume) int {
+	n := 0
+	for _, at := range []bool{v.Path != "", v.NBD != nil, v.RBD != nil} {
+		if at {
+			n++
+		}
+	}
+	return n
+}
+
+// addresses are the servers that QEMU connects to for a volume.
+func addresses(v driver.Volume) []string {
+	switch {
+	case v.RBD != nil:
+		return v.RBD.Monitors
+	case v.NBD != nil && v.NBD.Address != "":
+		return []string{v.NBD.Address}
 	}
 	return nil
 }
@@ -92,13 +117,16 @@ type handOver func(file *os.File, node bool) (path string, err error)
 // The returned directory of credentials is to be removed once QEMU has read them.
 func (d *Driver) openVolume(server string, v driver.Volume, inline bool, give handOver) (b *backend, credentials string, err error) {
 	b = &backend{volume: v}
-	if v.Path != "" {
+	switch {
+	case v.Path != "":
 		err = b.openFile(give)
-	} else {
+	case v.NBD != nil:
 		credentials, err = d.openServer(server, b, give)
+	case v.RBD.Key != "":
+		err = b.openSecret(volumeKeySecret(v.ID), v.RBD.Key, inline, give)
 	}
 	if err == nil && len(v.Passphrase) > 0 {
-		err = b.openSecret(inline, give)
+		err = b.openSecret(volumeSecret(v.ID), base64.StdEncoding.EncodeToString(v.Passphrase), inline, give)
 	}
 	if err != nil {
 		return nil, credentials, fmt.Errorf("volume %s: %w", v.ID, err)
@@ -177,9 +205,9 @@ func (d *Driver) keepCredentials(server string, n *driver.NBD) (string, error) {
 	return dir, err
 }
 
-func (b *backend) openSecret(inline bool, give handOver) error {
-	encoded := base64.StdEncoding.EncodeToString(b.volume.Passphrase)
-	secret := map[string]any{"qom-type": "secret", "id": volumeSecret(b.volume.ID), "format": "base64"}
+// openSecret gives QEMU a secret that is in base64.
+func (b *backend) openSecret(id, encoded string, inline bool, give handOver) error {
+	secret := map[string]any{"qom-type": "secret", "id": id, "format": "base64"}
 	b.objects = append(b.objects, secret)
 	if inline {
 		secret["data"] = encoded
@@ -211,6 +239,8 @@ func (b *backend) node() map[string]any {
 		if v.NBD.Address != "" && len(v.NBD.CA) > 0 {
 			at["tls-creds"] = volumeTLS(v.ID)
 		}
+	case v.RBD != nil:
+		at = b.cluster()
 	case b.block:
 		at["driver"] = "host_device"
 	}
@@ -229,6 +259,28 @@ func (b *backend) node() map[string]any {
 	for below, ok := at, true; ok && v.ReadOnly; below, ok = below["file"].(map[string]any) {
 		below["read-only"] = true
 	}
+	return at
+}
+
+// cluster is the node of an image in a Ceph cluster.
+func (b *backend) cluster() map[string]any {
+	r := b.volume.RBD
+	at := map[string]any{"driver": "rbd", "node-name": "f-" + volumeKey(b.volume.ID), "pool": r.Pool, "image": r.Image, "auth-client-required": []string{"none"}}
+	if r.Namespace != "" {
+		at["namespace"] = r.Namespace
+	}
+	if r.User != "" {
+		at["user"] = r.User
+	}
+	if r.Key != "" {
+		at["key-secret"], at["auth-client-required"] = volumeKeySecret(b.volume.ID), []string{"cephx"}
+	}
+	var monitors []map[string]string
+	for _, address := range r.Monitors {
+		host, port, _ := net.SplitHostPort(address)
+		monitors = append(monitors, map[string]string{"host": host, "port": port})
+	}
+	at["server"] = monitors
 	return at
 }
 
