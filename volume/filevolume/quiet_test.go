@@ -60,6 +60,34 @@ func TestWritersGoOn(t *testing.T) {
 	}
 }
 
+// BenchmarkGroupInUse takes snapshots of four volumes together that four processes have open; they stand still for less than that.
+func BenchmarkGroupInUse(b *testing.B) {
+	dir, o := pool(b, 4<<30)
+	d := driverOf(b, dir, o)
+	var volumes []string
+	for range 4 {
+		c := driver.Connection{ID: uuid.NewString(), VolumeID: uuid.NewString(), Host: drivertest.Host}
+		require.NoError(b, d.Apply(b.Context(), driver.Volume{ID: c.VolumeID, Bytes: 10 << 30}))
+		target, err := d.Connect(b.Context(), c)
+		require.NoError(b, err)
+		g := reach(b, target)
+		defer func() { require.NoError(b, g.Close()) }()
+		volumes = append(volumes, c.VolumeID)
+	}
+	for b.Loop() {
+		var want []driver.Snapshot
+		for _, v := range volumes {
+			want = append(want, driver.Snapshot{ID: uuid.NewString(), VolumeID: v})
+		}
+		require.NoError(b, d.ApplySnapshots(b.Context(), want...))
+		b.StopTimer()
+		for _, s := range want {
+			require.NoError(b, d.RemoveSnapshot(b.Context(), s.ID))
+		}
+		b.StartTimer()
+	}
+}
+
 // takeSnapshots takes them until it is killed.
 func takeSnapshots(volumes []string) int {
 	var o filevolume.Options
