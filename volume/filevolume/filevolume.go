@@ -15,6 +15,8 @@
 // ioctl_ficlone(2)): XFS and btrfs hold the file locked against writers meanwhile, so that they are of one moment; snapshots of
 // several volumes stop the processes that write to them for that time (SIGSTOP).
 //
+// An encrypted volume is a LUKS container of version 1 in such a file, which QEMU opens for a server; a passphrase is never written.
+//
 // What it needs of the host, [Probe] tries: Linux, a file system that clones, for a backing file root and xfsprogs. [New] fails
 // where a file system cannot clone (ext4), and says what to do: a [Options.BackingFile] lies anywhere.
 //
@@ -68,6 +70,7 @@ var (
 	_ driver.Volumes  = (*Driver)(nil)
 	_ driver.Reverter = (*Driver)(nil)
 	_ driver.Manager  = (*Driver)(nil)
+	_ driver.Unlocker = (*Driver)(nil)
 )
 
 // New makes a driver for the pool in dir, which is made if it is not there. It mounts the backing file and ends what a killed
@@ -130,7 +133,7 @@ func (d *Driver) Capacity(ctx context.Context) (driver.Capacity, error) {
 	if err := unix.Statfs(d.dir, &stat); err != nil {
 		return driver.Capacity{}, fmt.Errorf("filevolume: %w", &os.PathError{Op: "statfs", Path: d.dir, Err: err})
 	}
-	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true}
+	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true, Encryption: true}
 	for _, o := range all {
 		c.Provisioned += o.Bytes
 	}
