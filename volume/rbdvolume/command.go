@@ -28,7 +28,7 @@ func (d *Driver) rbd(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 func (d *Driver) rados(ctx context.Context, args ...string) ([]byte, error) {
-	return d.run(ctx, "rados", append([]string{"--pool", d.pool, "--rados-mon-op-timeout", monitorTimeout}, args...)...)
+	return d.run(ctx, "rados", append([]string{"--pool", d.pool, "--namespace", d.o.Namespace, "--rados-mon-op-timeout", monitorTimeout}, args...)...)
 }
 
 func (d *Driver) ceph(ctx context.Context, args ...string) ([]byte, error) {

@@ -108,7 +108,7 @@ func (d *Driver) reach(ctx context.Context, image string) (*driver.RBD, error) {
 			return nil, errors.New("the cluster's configuration has no \"mon host\": name the monitors in Options.Monitors")
 		}
 	}
-	rbd := &driver.RBD{Monitors: monitors, Pool: d.pool, Image: image}
+	rbd := &driver.RBD{Monitors: monitors, Pool: d.pool, Namespace: d.o.Namespace, Image: image}
 	required, err := d.setting(ctx, "auth_client_required")
 	if err != nil || !strings.Contains(required, "cephx") {
 		return rbd, err

@@ -33,7 +33,7 @@ func (d *Driver) Open(ctx context.Context, id string, access driver.Access) (dri
 	if err != nil {
 		return nil, err
 	}
-	return d.open(ctx, found, access, nil)
+	return d.open(ctx, found, access)
 }
 
 // openable finds what may be opened so.
@@ -72,15 +72,18 @@ type device struct {
 // Close ends the daemon too. What was written and not made durable may be lost, as the contract has it.
 func (d *device) Close() error { return errors.Join(d.Client.Close(), d.daemon.stop()) }
 
-func (d *Driver) open(ctx context.Context, f found, access driver.Access, passphrase []byte) (driver.Device, error) {
+func (d *Driver) open(ctx context.Context, f found, access driver.Access, secrets ...secret) (driver.Device, error) {
 	image := map[string]any{
 		"driver": "rbd", "node-name": "image", "pool": d.pool, "image": f.image, "user": d.o.User, "conf": d.o.Config,
 		"read-only": access == driver.ReadOnly, "discard": "unmap",
 	}
+	if d.o.Namespace != "" {
+		image["namespace"] = d.o.Namespace
+	}
 	if f.snapshot != "" {
 		image["snapshot"] = f.snapshot
 	}
-	dev, err := export(ctx, image, passphrase, access)
+	dev, err := export(ctx, image, access, secrets...)
 	if err != nil {
 		return nil, fmt.Errorf("rbdvolume: open %s: %w", f.image, err)
 	}
@@ -103,9 +106,17 @@ func (d *daemon) stop() error {
 	return nil
 }
 
-// export has a qemu-storage-daemon open the image, and inside it a container if there is a passphrase. The daemon serves this process
-// alone: it gets a socket that listens already, whose name is gone when it has been connected to.
-func export(ctx context.Context, image map[string]any, passphrase []byte, access driver.Access) (_ *device, err error) {
+// secret is handed to the daemon without anybody else seeing it.
+type secret struct {
+	id    string
+	value []byte
+	// format is the secret object's: "raw" or "base64".
+	format string
+}
+
+// export has a qemu-storage-daemon open the image, and inside it a container if one of the secrets is a passphrase. The daemon
+// serves this process alone: it gets a socket that listens already, whose name is gone when it has been connected to.
+func export(ctx context.Context, image map[string]any, access driver.Access, secrets ...secret) (_ *device, err error) {
 	program, err := process.Program("qemu-storage-daemon", "reading and writing volumes in Ceph", "qemu-system-common")
 	if err != nil {
 		return nil, err
@@ -124,24 +135,40 @@ func export(ctx context.Context, image map[string]any, passphrase []byte, access
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = listener.Close() }()
-	writable := map[driver.Access]string{driver.ReadOnly: "off", driver.ReadWrite: "on"}[access]
-	d := &daemon{cmd: exec.Command(program, "--blockdev", string(blockdev))} //nolint:noctx // it lives until Close
-	files, node := []*os.File{listener}, "image"
-	if passphrase != nil {
-		secret, err := piped(passphrase)
+	d := &daemon{cmd: exec.Command(program)} //nolint:noctx // it lives until Close
+	d.cmd.ExtraFiles = []*os.File{listener}
+	defer func() {
+		for _, f := range d.cmd.ExtraFiles {
+			_ = f.Close()
+		}
+	}()
+	for _, s := range secrets {
+		f, err := piped(s.value)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = secret.Close() }()
-		files, node = append(files, secret), "inside"
-		d.cmd.Args = append(d.cmd.Args[:1], "--object", "secret,id=passphrase,file=/dev/fd/4", "--blockdev", string(blockdev),
-			"--blockdev", "driver=luks,node-name=inside,file=image,key-secret=passphrase,discard=unmap,read-only="+map[string]string{"on": "off", "off": "on"}[writable])
+		d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, f)
+		d.cmd.Args = append(d.cmd.Args, "--object", fmt.Sprintf("secret,id=%s,format=%s,file=/dev/fd/%d", s.id, s.format, 2+len(d.cmd.ExtraFiles)))
+	}
+	d.cmd.Args = append(d.cmd.Args, "--blockdev", string(blockdev))
+	node, readOnly, writable := "image", "on", "off"
+	if access == driver.ReadWrite {
+		readOnly, writable = "off", "on"
+	}
+	for _, s := range secrets {
+		if s.id == passphraseID {
+			node = "inside"
+			d.cmd.Args = append(d.cmd.Args, "--blockdev", "driver=luks,node-name=inside,file=image,discard=unmap,key-secret="+s.id+",read-only="+readOnly)
+		}
 	}
 	d.cmd.Args = append(d.cmd.Args, "--nbd-server", "addr.type=fd,addr.str=3", "--export", "type=nbd,id=export,name=image,node-name="+node+",writable="+writable)
-	d.cmd.ExtraFiles, d.cmd.Stdout, d.cmd.Stderr = files, &d.out, &d.out
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
 	return d.start(ctx, socket, listener)
 }
+
+// passphraseID is the secret that opens a container.
+const passphraseID = "passphrase"
 
 // start runs the daemon and connects to it.
 func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (*device, error) {
@@ -156,7 +183,6 @@ func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (*
 		if c, err = nbd.New(ctx, client, &nbd.Options{Export: "image"}); err == nil {
 			return &device{Client: c, daemon: d}, nil
 		}
-		err = errors.Join(err, client.Close())
 	}
 	err = errors.Join(err, d.stop())
 	said := strings.TrimSpace(d.out.String())

@@ -33,8 +33,9 @@ type image struct {
 	ID     string `json:"id"`
 	Bytes  int64  `json:"size"`
 	Parent *struct {
-		Pool  string `json:"pool"`
-		Image string `json:"image"`
+		Pool      string `json:"pool"`
+		Namespace string `json:"pool_namespace"`
+		Image     string `json:"image"`
 	} `json:"parent"`
 }
 
@@ -74,7 +75,15 @@ func snapshotOf(name string) string {
 }
 
 // spec is an image's name for commands; "image@snapshot" is one too.
-func (d *Driver) spec(name string) string { return d.pool + "/" + name }
+func (d *Driver) spec(name string) string { return d.place() + "/" + name }
+
+// place is the pool, with the namespace in it.
+func (d *Driver) place() string {
+	if d.o.Namespace != "" {
+		return d.pool + "/" + d.o.Namespace
+	}
+	return d.pool
+}
 
 // info says what is known of an image, or of "image@snapshot".
 func (d *Driver) info(ctx context.Context, name string) (i *image, err error) {
@@ -85,7 +94,7 @@ func (d *Driver) info(ctx context.Context, name string) (i *image, err error) {
 
 // entries are all images and snapshots of the pool.
 func (d *Driver) entries(ctx context.Context) (all []entry, err error) {
-	out, err := d.rbd(ctx, "ls", d.pool, "--long", "--format", "json")
+	out, err := d.rbd(ctx, "ls", d.place(), "--long", "--format", "json")
 	// Images that come and go while it lists make it fail, after it has told of the others.
 	if is(err, syscall.ENOENT) && json.Valid(out) {
 		err = nil
@@ -95,7 +104,7 @@ func (d *Driver) entries(ctx context.Context) (all []entry, err error) {
 
 // names are all images of the pool, also those that cannot be opened.
 func (d *Driver) names(ctx context.Context) (all []string, err error) {
-	out, err := d.rbd(ctx, "ls", d.pool, "--format", "json")
+	out, err := d.rbd(ctx, "ls", d.place(), "--format", "json")
 	return all, decode(out, err, &all)
 }
 
@@ -153,7 +162,7 @@ func (d *Driver) collect(ctx context.Context, name string) error {
 		if err := d.forgetImage(ctx, i.ID); err != nil {
 			return err
 		}
-		if i.Parent == nil || i.Parent.Pool != d.pool {
+		if i.Parent == nil || i.Parent.Pool != d.pool || i.Parent.Namespace != d.o.Namespace {
 			return nil
 		}
 		name = i.Parent.Image

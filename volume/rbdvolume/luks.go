@@ -72,9 +72,8 @@ func (d *Driver) Unlock(ctx context.Context, id string, access driver.Access, pa
 	if found.luks == 0 {
 		return nil, fmt.Errorf("rbdvolume: %s is not encrypted: %w", id, fs.ErrInvalid)
 	}
-	return d.open(ctx, found, access, passphrase)
+	return d.open(ctx, found, access, secret{id: passphraseID, value: passphrase, format: "raw"})
 }
 
 // wrongPassphrase is how QEMU says that none of a container's keys is opened by it (crypto/block-luks.c).
 const wrongPassphrase = "Invalid password, cannot unlock any keyslot"
-

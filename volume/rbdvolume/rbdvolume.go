@@ -19,7 +19,7 @@
 // thousands of calls a minute are not.
 //
 // What it will not do: snapshots of several volumes at one moment (Ceph takes them for groups of images, but can neither clone nor
-// read those), namespaces of pools, mirroring. A pool that is full makes writers wait; nobody gets [driver.ErrFull] from a
+// read those), mirroring. A pool that is full makes writers wait; nobody gets [driver.ErrFull] from a
 // write. One process at a time works on a pool.
 //
 // What is made gets its name when it is whole; what a killed process has left, the next [New] ends or takes away. Errors are those of
@@ -45,6 +45,9 @@ var ErrUnavailable = fault.ErrUnavailable
 type Options struct {
 	// Config is the cluster's configuration file; /etc/ceph/ceph.conf by default.
 	Config string
+	// Namespace is one of the pool's (rbd namespace create): other images in the pool are no concern of the driver. Empty is the
+	// unnamed one.
+	Namespace string
 	// User is the cephx user, without "client."; "admin" by default. The configuration says where its keyring is.
 	User string
 	// ConnectUser is the user whose name and key hosts get that connect; User by default. It needs a keyring here too.
@@ -93,8 +96,13 @@ func prepare(pool string, o *Options) (*Driver, error) {
 		d.o.ConnectUser = d.o.User
 	}
 	// What has a meaning in the names that commands take.
-	if pool == "" || strings.ContainsAny(pool, "/@ \t\n") || strings.HasPrefix(pool, "-") {
-		return nil, fmt.Errorf("no name of a pool: %w", fs.ErrInvalid)
+	for _, name := range []string{pool, d.o.Namespace} {
+		if strings.ContainsAny(name, "/@: \t\n") || strings.HasPrefix(name, "-") {
+			return nil, fmt.Errorf("%q is no name of a pool or namespace: %w", name, fs.ErrInvalid)
+		}
+	}
+	if pool == "" {
+		return nil, fmt.Errorf("no pool: %w", fs.ErrInvalid)
 	}
 	return d, nil
 }
@@ -114,6 +122,9 @@ func (d *Driver) Capacity(ctx context.Context) (driver.Capacity, error) {
 		c.Provisioned += o.Bytes
 	}
 	var df struct {
+		Stats struct {
+			Total int64 `json:"total_bytes"`
+		} `json:"stats"`
 		Pools []struct {
 			Name  string `json:"name"`
 			Stats struct {
@@ -128,7 +139,7 @@ func (d *Driver) Capacity(ctx context.Context) (driver.Capacity, error) {
 		return c, fmt.Errorf("rbdvolume: pool %s: %w", d.pool, err)
 	}
 	for _, p := range df.Pools {
-		if p.Name != d.pool {
+		if p.Name != d.pool || df.Stats.Total == 0 {
 			continue
 		}
 		c.Total, c.Free = p.Stats.Available+p.Stats.Stored, p.Stats.Available
