@@ -93,7 +93,7 @@ type Options struct {
 	CPU string
 	// Grace is how long a guest may take to power itself off before it is killed. Default: 60 s, as Nova's.
 	Grace time.Duration
-	// HotPlugPorts is how many PCIe ports are kept free in each server for devices to come. Default: 4; negative: none.
+	// HotPlugPorts is how many PCIe ports are kept free in each server for volumes to come. Default: 8; negative: none.
 	HotPlugPorts int
 	// NoOffload makes guests compute checksums and segment packets themselves, for fabrics that cannot.
 	NoOffload bool
@@ -122,6 +122,7 @@ var (
 	_ driver.Servers  = (*Driver)(nil)
 	_ driver.Consoles = (*Driver)(nil)
 	_ driver.Watcher  = (*Driver)(nil)
+	_ driver.Disks    = (*Driver)(nil)
 )
 
 // maxRunDir keeps socket paths, RunDir/ID/serial, below the 108 bytes of unix(7).
@@ -177,7 +178,7 @@ func (d *Driver) setDefaults() error {
 	setDefault(&o.Binary, "qemu-system-x86_64")
 	setDefault(&o.ImageBinary, "qemu-img")
 	setDefault(&o.Grace, 60*time.Second)
-	setDefault(&o.HotPlugPorts, 4)
+	setDefault(&o.HotPlugPorts, 8)
 	setDefault(&o.ConsoleBytes, 1<<20)
 	return nil
 }
@@ -350,6 +351,8 @@ type record struct {
 	// Want is the fingerprint of what was last applied.
 	Want   string
 	Reason string
+	// Plugged says that the process that runs may have volumes, or what is left of some.
+	Plugged bool `json:",omitempty"`
 }
 
 func (r record) mayRun() bool {

@@ -117,7 +117,7 @@ func newAPI(service *volume.Service, options *Options) *api {
 
 func (a *api) operations() []operation {
 	return slices.Concat(
-		a.volumeOperations(), a.metadataOperations(), a.snapshotOperations(), a.attachmentOperations(), a.typeOperations(),
+		a.volumeOperations(), a.metadataOperations(), a.snapshotOperations(), a.attachmentOperations(), a.typeOperations(), a.defaultTypeOperations(),
 		a.quotaOperations(), a.serviceOperations(), a.messageOperations(), a.groupTypeOperations(), a.groupOperations(),
 		a.backupOperations(), a.transferOperations(), a.qosOperations(), a.manageOperations(), a.filterOperations(),
 		a.extensionOperations(), a.absentOperations(),

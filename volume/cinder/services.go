@@ -2,6 +2,7 @@ package cinder
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -129,7 +130,11 @@ func (a *api) changeHost(do func(ctx context.Context, scope volume.Scope, host s
 		if in.Host == "" {
 			return fault.Wrap(volume.ErrInvalid, "Invalid input received: Host field is missing.")
 		}
-		if err := do(c.Context(), c.scope(), string(in.Host)); err != nil {
+		err := do(c.Context(), c.scope(), string(in.Host))
+		if errors.Is(err, volume.ErrNotFound) {
+			return fault.Wrap(volume.ErrInvalid, "Invalid input received: %s", err)
+		}
+		if err != nil {
 			return err
 		}
 		return c.empty(http.StatusOK)

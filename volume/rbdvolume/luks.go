@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"github.com/kintoun/kintoun/internal/process"
@@ -30,7 +31,7 @@ func (d *Driver) format(ctx context.Context, name string, bytes int64, passphras
 	cmd := exec.CommandContext(ctx, qemuImg, "create", "-q", "-f", "luks", "--object", "secret,id=passphrase,file=/dev/fd/3",
 		// Passphrases are keys of full length out of a key manager: iterations over them add nothing.
 		"-o", "key-secret=passphrase,iter-time=10",
-		fmt.Sprintf("rbd:%s:id=%s:conf=%s", d.spec(name), d.o.User, strings.ReplaceAll(d.o.Config, ":", `\:`)), fmt.Sprint(bytes))
+		d.qemuName(name), strconv.FormatInt(bytes, 10))
 	cmd.ExtraFiles = []*os.File{secret}
 	if _, err := command(ctx, cmd); err != nil {
 		return err
@@ -40,6 +41,11 @@ func (d *Driver) format(ctx context.Context, name string, bytes int64, passphras
 		return err
 	}
 	return d.setKey(ctx, luksKey(i.ID, i.Bytes-bytes))
+}
+
+// qemuName is an image as QEMU's tools take it.
+func (d *Driver) qemuName(name string) string {
+	return "rbd:" + d.spec(name) + ":id=" + d.o.User + ":conf=" + strings.ReplaceAll(d.o.Config, ":", `\:`)
 }
 
 // markEncrypted says of a clone of an encrypted image that it is so too.
