@@ -44,6 +44,9 @@ var errBootSequence = fault.Wrap(ErrInvalid, "Block Device Mapping is Invalid: B
 
 // planDevices checks the disks, and finds what the server boots from.
 func (s *Service) planDevices(ctx context.Context, scope Scope, p *plan) error {
+	if err := s.imageDevices(ctx, scope, p); err != nil {
+		return err
+	}
 	if len(p.spec.Devices) == 0 {
 		return s.planImage(ctx, scope, p, p.spec.ImageID)
 	}

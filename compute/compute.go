@@ -17,13 +17,13 @@
 // # What it needs
 //
 // A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "compute_" it makes and migrates;
-// [Images] and [Networks] where the service runs, [ImageFiles] and [Plugger] where an agent runs: small interfaces, to
-// be filled by adapters. Of the host it needs nothing itself; what drivers need, package qemu's Probe says.
+// [Images] and [Networks] where the service runs, [ImageFiles] and [Plugger] where an agent runs, for volumes [Volumes] and
+// [Connector] too: small interfaces, to be filled by adapters. Of the host it needs nothing itself; what drivers need, package qemu's Probe says.
 //
 // # What it does not do
 //
-// It asks nobody who the caller is: a [Scope] is believed. It does not resize or migrate servers, and knows no volumes
-// and no devices but NICs; ports are attached when a server is made. It touches no host: where no agent is alive, a
+// It asks nobody who the caller is: a [Scope] is believed. It does not resize or migrate servers; ports are attached
+// when a server is made, and its only local disk is its root. It touches no host: where no agent is alive, a
 // server becomes ERROR, "No valid host was found".
 //
 // # Errors
@@ -39,7 +39,8 @@
 // # When the process ends
 //
 // Servers go on. What was wanted is in the database, and an agent that starts again adopts what runs and ends what
-// should not. A creation that was cut short is finished or cleaned up by the next agent.
+// should not. A creation that was cut short is finished or cleaned up by the next agent; so is the attachment or detachment
+// of a volume: what is to be is written down before anything is promised, and what was promised is found again.
 package compute
 
 import (

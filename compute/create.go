@@ -187,14 +187,19 @@ func dropSpace(r rune) rune {
 	return r
 }
 
+func (s *Service) findImage(ctx context.Context, scope Scope, id string) (Image, error) {
+	image, err := s.images.Image(ctx, scope, id)
+	if errors.Is(err, ErrNotFound) {
+		return image, fault.Wrap(ErrInvalid, "Can not find requested image")
+	}
+	return image, err
+}
+
 func (s *Service) planImage(ctx context.Context, scope Scope, p *plan, id string) error {
 	if id == "" {
 		return fault.Wrap(ErrInvalid, "Invalid imageRef provided.")
 	}
-	image, err := s.images.Image(ctx, scope, id)
-	if errors.Is(err, ErrNotFound) {
-		return fault.Wrap(ErrInvalid, "Can not find requested image")
-	}
+	image, err := s.findImage(ctx, scope, id)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type Instance struct {
 	AvailabilityZone                      string
 	AdminPassword                         string
 	Ports                                 []AttachedPort
+	Volumes                               []AttachedVolume
 	CreatedAt                             time.Time
 	// Number is the small number that EC2 identifiers are made of.
 	Number int64
@@ -41,12 +42,16 @@ func (s *Service) Instance(ctx context.Context, serverID string) (*Instance, err
 	if err != nil {
 		return nil, err
 	}
+	image := v.Image
+	if v.VolumeBacked() {
+		image = v.VolumeImage
+	}
 	return &Instance{
 		ID: v.ID, Name: v.Name, Hostname: v.Hostname, ProjectID: v.ProjectID, UserID: v.UserID, FlavorName: v.Flavor.Name,
-		ImageID: v.Image.ID, KernelID: v.Image.KernelID, RamdiskID: v.Image.RamdiskID,
+		ImageID: v.Image.ID, KernelID: image.KernelID, RamdiskID: image.RamdiskID,
 		KeyName: v.KeyName, PublicKey: v.PublicKey, UserData: data,
 		ReservationID: v.ReservationID, LaunchIndex: v.LaunchIndex, Metadata: v.Metadata,
-		AvailabilityZone: zone, AdminPassword: v.AdminPassword, Ports: v.Ports, CreatedAt: v.CreatedAt, Number: v.Number,
+		AvailabilityZone: zone, AdminPassword: v.AdminPassword, Ports: v.Ports, Volumes: v.AttachedVolumes(), CreatedAt: v.CreatedAt, Number: v.Number,
 	}, nil
 }
 

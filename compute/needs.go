@@ -28,6 +28,22 @@ type Image struct {
 	KernelID, RamdiskID string
 	// CommandLine is the kernel's command line (the property os_command_line).
 	CommandLine string
+	// DeviceMapping is the property block_device_mapping of an image that is no disk but says which snapshots a server's volumes
+	// are made of: JSON, as [Service.CreateImage] writes it; empty of others.
+	DeviceMapping string
+}
+
+// ImageMaker is implemented by [Images] that take images without content: what [Service.CreateImage] needs.
+type ImageMaker interface {
+	// CreateImage makes the owner's active image of no content, and returns its identifier.
+	CreateImage(ctx context.Context, scope Scope, spec ImageSpec) (string, error)
+}
+
+// ImageSpec is an image to make. Its properties are Glance's custom ones.
+type ImageSpec struct {
+	Name                  string
+	MinDiskGiB, MinRAMMiB int
+	Properties            map[string]string
 }
 
 // ImageFiles is what an agent needs: an image's data on its own host.
@@ -85,6 +101,14 @@ type Volumes interface {
 	ReserveVolume(ctx context.Context, scope Scope, volumeID, serverID string) (attachmentID string, err error)
 	// DropAttachment takes the promise back, or ends what came of it; gone already is no error.
 	DropAttachment(ctx context.Context, attachmentID string) error
+}
+
+// Snapshotter is implemented by [Volumes] of which snapshots can be made: what [Service.CreateImage] needs.
+type Snapshotter interface {
+	// CreateSnapshot makes a snapshot of a volume, in use or not, and returns its identifier as it is being made.
+	CreateSnapshot(ctx context.Context, scope Scope, volumeID, name string) (string, error)
+	// DeleteSnapshot deletes one that CreateSnapshot made; gone already is no error.
+	DeleteSnapshot(ctx context.Context, id string) error
 }
 
 // Connector is what an agent needs of volumes: their contents on its own host.

@@ -139,7 +139,11 @@ func (i *Instance) rootDevice() string {
 
 func (i *Instance) blockDevices() map[string]node {
 	root := i.rootDevice()
-	return map[string]node{"ami": file(strings.TrimPrefix(root, "/dev/")), "root": file(root)}
+	devices := map[string]node{"ami": file(strings.TrimPrefix(root, "/dev/")), "root": file(root)}
+	for n, device := range slices.Sorted(slices.Values(i.VolumeDevices)) {
+		devices["ebs"+strconv.Itoa(n)] = file(device)
+	}
+	return devices
 }
 
 // identity is the instance identity document (Amazon EC2 user guide, "Instance identity documents").

@@ -104,6 +104,8 @@ type Instance struct {
 	LaunchedAt time.Time
 	// RootDevice is the disk that the server boots from: "/dev/vda".
 	RootDevice string
+	// VolumeDevices are the disks that are volumes, the root too if it is one: "/dev/vdb".
+	VolumeDevices []string
 }
 
 // Key is a public key for logging in.

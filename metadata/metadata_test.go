@@ -114,6 +114,14 @@ func TestTheWalkthroughsTree(t *testing.T) {
 	}
 }
 
+func TestVolumesAreDevices(t *testing.T) {
+	i := plain()
+	i.VolumeDevices = []string{"/dev/vdc", "/dev/vdb"}
+	s := service(t, i)
+	require.Equal(t, "ami\nebs0\nebs1\nroot", get(t, s, "/latest/meta-data/block-device-mapping/"))
+	require.Equal(t, "/dev/vdb", get(t, s, "/latest/meta-data/block-device-mapping/ebs0"))
+}
+
 // walk writes everything below a path, as a client finds it.
 func walk(t testing.TB, s http.Handler, path string, out *strings.Builder) {
 	listing := get(t, s, path)

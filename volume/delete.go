@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/kintoun/kintoun/internal/record"
@@ -133,7 +134,7 @@ func (s *Service) bury(tx *record.Tx, v *Volume) error {
 			return err
 		}
 	}
-	if err := s.buried(tx, v.key(), v.Host); err != nil {
+	if err := errors.Join(s.buried(tx, v.key(), v.Host), s.copied(tx, v)); err != nil {
 		return err
 	}
 	return s.volumes.Delete(tx, v.ID)

@@ -30,7 +30,7 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, errWait) {
+	if errors.Is(err, errWait) {
 		return nil // what is wanted now is looked at next
 	}
 	if err == nil {
@@ -47,13 +47,21 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	return a.service.gaveUp(ctx, v, err)
 }
 
-// errWait says that something else has to happen first, which will be heard of.
+// errWait says that something else has to happen first, or is wanted by now, which is heard of.
 var errWait = errors.New("something else comes first")
 
 // attempt does the task that the volume has, and can be interrupted.
 func (a *Agent) attempt(ctx context.Context, v *Volume) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	err := a.do(ctx, v, cancel)
+	if err != nil && ctx.Err() != nil {
+		return errWait
+	}
+	return err
+}
+
+func (a *Agent) do(ctx context.Context, v *Volume, cancel context.CancelFunc) error {
 	a.mu.Lock()
 	a.busy[v.ID] = &attempt{task: v.Task, cancel: cancel}
 	a.mu.Unlock()
@@ -222,6 +230,11 @@ func (a *Agent) delete(ctx context.Context, v *Volume) error {
 	if len(snapshots) > 0 {
 		return errWait // the last one's end wakes the volume
 	}
+	if copied, err := s.isCopied(s.store.Read(ctx), "source", v.ID); err != nil {
+		return err
+	} else if copied {
+		return errWait
+	}
 	attachments, err := s.attachmentsOf(s.store.Read(ctx), v.ID)
 	if err != nil {
 		return err
@@ -244,6 +257,31 @@ func (a *Agent) delete(ctx context.Context, v *Volume) error {
 		}
 		return s.bury(tx, now)
 	}))
+}
+
+// isCopied says that a volume is being made from what has that identifier.
+func (s *Service) isCopied(tx *record.Tx, column, id string) (bool, error) {
+	n, err := s.volumes.Count(tx, record.Eq(column, id), record.Eq("task", string(TaskCreate)))
+	return n > 0, err
+}
+
+// copied lets the agent look again at what waits to be deleted until the volume is made.
+func (s *Service) copied(tx *record.Tx, v *Volume) error {
+	if v.SourceVolumeID != "" {
+		source, err := s.volumes.Get(tx, v.SourceVolumeID)
+		if err != nil || source.Task.Kind != TaskDelete {
+			return notFoundIsNil(err)
+		}
+		return s.saveVolume(tx, source)
+	}
+	if v.SnapshotID == "" {
+		return nil
+	}
+	p, err := s.snapshots.Get(tx, v.SnapshotID)
+	if err != nil || p.Task.Kind != TaskDelete {
+		return notFoundIsNil(err)
+	}
+	return s.saveSnapshot(tx, p)
 }
 
 // remove takes a volume out of the pool.
@@ -284,6 +322,9 @@ func (s *Service) done(ctx context.Context, was *Volume, fn func(tx *record.Tx, 
 			t := s.now()
 			v.LaunchedAt, v.Progress = &t, 100
 		}
+		if err := s.copied(tx, v); err != nil {
+			return err
+		}
 		reserved := v.Task.Kind == TaskCreate && v.Status == Available
 		v.Task = Task{}
 		if reserved {
@@ -306,6 +347,9 @@ func (s *Service) reservedMeanwhile(tx *record.Tx, v *Volume) error {
 func (s *Service) gaveUp(ctx context.Context, was *Volume, cause error) error {
 	return s.report(ctx, was, func(tx *record.Tx, v *Volume) error {
 		action, detail := actionCreate, detailCreateFailed
+		if err := s.copied(tx, v); err != nil {
+			return err
+		}
 		switch v.Task.Kind {
 		case TaskExtend:
 			v.Status, action, detail = ErrorExtending, actionExtend, detailExtendFailed

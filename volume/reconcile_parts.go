@@ -31,6 +31,9 @@ func (a *Agent) reconcileSnapshot(ctx context.Context, id string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if errors.Is(err, errWait) {
+		return nil
+	}
 	if err == nil {
 		a.succeeded(snapshotsKind + "/" + id)
 		a.measure(ctx)
@@ -67,6 +70,11 @@ func (a *Agent) applySnapshot(ctx context.Context, want driver.Snapshot, volumeI
 }
 
 func (a *Agent) deleteSnapshot(ctx context.Context, p *Snapshot) error {
+	if copied, err := a.service.isCopied(a.service.store.Read(ctx), "snapshot", p.ID); err != nil {
+		return err
+	} else if copied {
+		return errWait
+	}
 	if err := a.removeSnapshot(ctx, p.ID, p.VolumeID); err != nil {
 		return err
 	}

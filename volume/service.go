@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type Options struct {
 	Servers Servers
 	// Keys keeps the keys of encrypted volumes; without it there are no encrypted types.
 	Keys SecretSource
-	// Quota is what a project may have unless its own quota says otherwise; [DefaultQuota] by default.
+	// Quota is what a project may have unless its own quota says otherwise; what it leaves out is as [DefaultQuota] has it.
 	Quota Quota
 	// DefaultType is the name of the type of volumes whose makers name none; [DefaultTypeName] by default. [New] makes it
 	// if there is none.
@@ -129,9 +130,9 @@ func (o *Options) setDefaults() {
 	if o.DefaultType == "" {
 		o.DefaultType = DefaultTypeName
 	}
-	if o.Quota == nil {
-		o.Quota = DefaultQuota()
-	}
+	quota := DefaultQuota()
+	maps.Copy(quota, o.Quota)
+	o.Quota = quota
 }
 
 // now has the precision that the database keeps.

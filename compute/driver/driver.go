@@ -101,9 +101,10 @@ type Volume struct {
 	ID string
 	// Boot says that the server boots from it, before its Root. At most one does.
 	Boot bool
-	// Path is a file or block device on this host; otherwise NBD is where the disk is.
+	// Path is a file or block device on this host; otherwise NBD or RBD is where the disk is.
 	Path string
 	NBD  *NBD
+	RBD  *RBD
 	// Format is "raw" or "qcow2". Passphrase opens a LUKS container in it, in which the disk is.
 	Format     string
 	Passphrase []byte
@@ -126,6 +127,15 @@ type NBD struct {
 	Export          string
 	// CA, Certificate and Key (PEM) are what to authenticate with by TLS; empty is none.
 	CA, Certificate, Key []byte
+}
+
+// RBD is an image in a Ceph cluster.
+type RBD struct {
+	// Monitors are the cluster's, each "host:port".
+	Monitors               []string
+	Pool, Namespace, Image string
+	// User is the cephx user without "client.", Key its key in base64; both are empty where the cluster asks for none.
+	User, Key string
 }
 
 // NIC is a network card on a device that exists already.

@@ -54,40 +54,49 @@ type Harness struct {
 	Crash func(running driver.Observed)
 	// PowerOff makes a running server's guest power itself off.
 	PowerOff func(running driver.Observed)
+	// Volumes is set for drivers whose servers can have volumes.
+	Volumes *Volumes
 	// Leftovers says what exists on the host for the server beside what List shows.
 	Leftovers func(id string) []string
 }
 
 // TestServers runs the suite; factory makes a harness with a state of its own for each test.
 func TestServers(t *testing.T, factory func(t *testing.T) Harness) {
-	tests := []struct {
-		name string
-		run  func(*suite)
-	}{
-		{"a server comes, runs and goes", comesAndGoes},
-		{"a server that should not run does not", doesNotRun},
-		{"applying again changes nothing", idempotent},
-		{"stop and start", stopAndStart},
-		{"a soft reboot boots anew, once", func(s *suite) { reboots(s, false) }},
-		{"a hard reboot boots anew, once", func(s *suite) { reboots(s, true) }},
-		{"a crash is seen, with a reason, and mended", crash},
-		{"a guest that powers itself off has stopped", powerOff},
-		{"a new driver finds what runs", readopts},
-		{"a new driver sees what ended meanwhile", endedMeanwhile},
-		{"the console is kept", console},
-		{"a watcher hears of an end", watch},
-		{"an apply cut short is completed or removed", cutShort},
-		{"bad input is refused and leaves nothing", badInput},
-		{"removing what is not there is no error", removeNothing},
+	tests := []test{
+		{"a server comes, runs and goes", comesAndGoes, false},
+		{"a server that should not run does not", doesNotRun, false},
+		{"applying again changes nothing", idempotent, false},
+		{"stop and start", stopAndStart, false},
+		{"a soft reboot boots anew, once", func(s *suite) { reboots(s, false) }, false},
+		{"a hard reboot boots anew, once", func(s *suite) { reboots(s, true) }, false},
+		{"a crash is seen, with a reason, and mended", crash, false},
+		{"a guest that powers itself off has stopped", powerOff, false},
+		{"a new driver finds what runs", readopts, false},
+		{"a new driver sees what ended meanwhile", endedMeanwhile, false},
+		{"the console is kept", console, false},
+		{"a watcher hears of an end", watch, false},
+		{"an apply cut short is completed or removed", cutShort, false},
+		{"bad input is refused and leaves nothing", badInput, false},
+		{"removing what is not there is no error", removeNothing, false},
 	}
-	for _, test := range tests {
+	for _, test := range append(tests, volumeTests()...) {
 		t.Run(test.name, func(t *testing.T) {
 			h := factory(t)
+			if h.Volumes == nil && test.volumes {
+				t.Skip("the driver's servers have no volumes")
+			}
 			s := &suite{T: t, h: h, driver: h.Open(), id: uuid.NewString()}
 			defer s.removeAll()
 			test.run(s)
 		})
 	}
+}
+
+// test is a part of the suite; volumes says that it is about them.
+type test struct {
+	name    string
+	run     func(*suite)
+	volumes bool
 }
 
 type suite struct {

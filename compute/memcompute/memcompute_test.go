@@ -22,6 +22,10 @@ func server(id string) driver.Server {
 	return driver.Server{ID: id, Name: "vm1", VCPUs: 1, MemoryMiB: 64, Root: driver.Disk{Base: "image", Format: "raw"}}
 }
 
+func volume(bytes int64) driver.Volume {
+	return driver.Volume{ID: uuid.NewString(), Path: "volume", Format: "raw", Bytes: bytes}
+}
+
 func TestConformance(t *testing.T) {
 	drivertest.TestServers(t, func(t *testing.T) drivertest.Harness {
 		host := memcompute.NewHost()
@@ -31,6 +35,11 @@ func TestConformance(t *testing.T) {
 			Banner:   "login:",
 			Crash:    func(running driver.Observed) { require.NoError(t, host.Crash(running.ID, "killed")) },
 			PowerOff: func(running driver.Observed) { require.NoError(t, host.PowerOff(running.ID)) },
+			Volumes: &drivertest.Volumes{
+				Make: volume,
+				Grow: func(v driver.Volume, bytes int64) driver.Volume { v.Bytes = bytes; return v },
+				Boot: func() driver.Volume { return volume(1 << 20) },
+			},
 		}
 	})
 }

@@ -50,7 +50,7 @@ func validate(want driver.Server) error {
 		return fault.Wrap(ErrInvalid, "qemu: server %s: %d processors", want.ID, want.VCPUs)
 	case want.MemoryMiB < 1:
 		return fault.Wrap(ErrInvalid, "qemu: server %s: %d MiB of memory", want.ID, want.MemoryMiB)
-	case want.Root.SizeGiB < 0 || want.Root.Base == "" && want.Root.SizeGiB == 0:
+	case want.Root.SizeGiB < 0 || want.Running && want.Root == (driver.Disk{}) && len(want.Volumes) == 0:
 		return fault.Wrap(ErrInvalid, "qemu: server %s: the disk has no size", want.ID)
 	case want.Root.Base != "" && want.Root.Format != "raw" && want.Root.Format != "qcow2":
 		return fault.Wrap(ErrInvalid, "qemu: server %s: image format %q", want.ID, want.Root.Format)
@@ -59,12 +59,14 @@ func validate(want driver.Server) error {
 	case strings.ContainsRune(want.CommandLine, 0):
 		return fault.Wrap(ErrInvalid, "qemu: server %s: the kernel's command line holds a zero byte", want.ID)
 	}
-	return nil
+	return validateVolumes(want)
 }
 
 // fingerprint identifies what a server is made of, apart from whether and how often it runs.
 func fingerprint(want driver.Server) string {
 	want.Running, want.Boots, want.Hard = false, 0, false
+	// Volumes come and go, and their secrets leave no trace here.
+	want.Volumes = nil
 	data, _ := json.Marshal(want)
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
@@ -109,7 +111,7 @@ func (d *Driver) apply(ctx context.Context, want driver.Server) error {
 	if proc != nil {
 		// A record of "starting" beside a process is one whose writer was killed in between.
 		if want.Running && rec.Boots >= want.Boots && rec.Phase != phaseStopping {
-			return d.adopt(want.ID, rec)
+			return d.keep(ctx, want, rec)
 		}
 		if rec, err = d.stop(ctx, want.ID, rec, proc, want.Hard); err != nil {
 			return err
@@ -127,12 +129,18 @@ func (d *Driver) apply(ctx context.Context, want driver.Server) error {
 	return d.start(ctx, want, rec)
 }
 
-func (d *Driver) adopt(id string, rec record) error {
-	if rec.Phase == phaseRunning {
+// keep leaves a server running, with the volumes that it is to have.
+func (d *Driver) keep(ctx context.Context, want driver.Server, rec record) error {
+	if rec.Phase != phaseRunning || !rec.Plugged && len(want.Volumes) > 0 {
+		rec.Phase, rec.Plugged = phaseRunning, rec.Plugged || len(want.Volumes) > 0
+		if err := d.save(want.ID, rec); err != nil {
+			return err
+		}
+	}
+	if !rec.Plugged {
 		return nil
 	}
-	rec.Phase = phaseRunning
-	return d.save(id, rec)
+	return d.changeVolumes(ctx, want)
 }
 
 // create makes the server's directory with its disk, wholly or not at all.
@@ -143,7 +151,9 @@ func (d *Driver) create(ctx context.Context, want driver.Server) (record, error)
 		return record{}, err
 	}
 	rec := record{Phase: phaseStopped, Boots: want.Boots, Want: fingerprint(want)}
-	err = d.makeDisk(ctx, want.Root, filepath.Join(making, diskFile))
+	if want.Root != (driver.Disk{}) {
+		err = d.makeDisk(ctx, want.Root, filepath.Join(making, diskFile))
+	}
 	if err == nil {
 		err = saveRecord(making, rec)
 	}

@@ -54,6 +54,29 @@ func FuzzQcow2Size(f *testing.F) {
 	})
 }
 
+func TestVolumesOfAClusterAreNodes(t *testing.T) {
+	v := driver.Volume{ID: "5d1c2a9e-0000-4000-8000-000000000001", Format: "raw", Bytes: 512, ReadOnly: true, RBD: &driver.RBD{
+		Monitors: []string{"192.0.2.1:6789", "[2001:db8::1]:3300"}, Pool: "p", Namespace: "n", Image: "i", User: "u", Key: "a2V5",
+	}}
+	want := driver.Server{ID: v.ID, Volumes: []driver.Volume{v}}
+	require.NoError(t, validateVolumes(want))
+	b, _, err := (*Driver)(nil).openVolume("", v, true, nil)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"qom-type":"secret","id":"k-5d1c2a9e00004000800000000000","format":"base64","data":"a2V5"}`, object(b.objects[0]))
+	require.JSONEq(t, `{"driver":"raw","node-name":"v-5d1c2a9e00004000800000000000","discard":"unmap","read-only":true,"file":{
+		"driver":"rbd","node-name":"f-5d1c2a9e00004000800000000000","discard":"unmap","read-only":true,"pool":"p","namespace":"n","image":"i",
+		"user":"u","key-secret":"k-5d1c2a9e00004000800000000000","auth-client-required":["cephx"],
+		"server":[{"host":"192.0.2.1","port":"6789"},{"host":"2001:db8::1","port":"3300"}]}}`, object(b.node()))
+	for _, spoil := range []func(v *driver.Volume){
+		func(v *driver.Volume) { v.Path = "/x" }, func(v *driver.Volume) { v.RBD.Monitors = []string{"none"} }, func(v *driver.Volume) { v.RBD.Pool = "" },
+	} {
+		bad, cluster := v, *v.RBD
+		bad.RBD = &cluster
+		spoil(&bad)
+		require.ErrorIs(t, validateVolumes(driver.Server{ID: v.ID, Volumes: []driver.Volume{bad}}), ErrInvalid)
+	}
+}
+
 func TestArguments(t *testing.T) {
 	m := &machine{
 		server: driver.Server{

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,65 @@ func TestKilledMidApply(t *testing.T) {
 			job.Want.Boots++
 		}
 	}
+}
+
+// TestKilledMidPlug kills a program that changes a running server's volumes at many moments. Afterwards the server has what it
+// is to have, and nothing is left of what it is not.
+func TestKilledMidPlug(t *testing.T) {
+	o := options(t)
+	d, err := qemu.New(t.Context(), o)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	all := []driver.Volume{fileVolume(t, dir, 1<<20, nil), fileVolume(t, dir, 2<<20, nil), fileVolume(t, dir, 3<<20, nil)}
+	all[0].Limits.IOPS = 100
+	_, want := login(t, d, o)
+	running := processes(t, want.ID)
+	for step := range 16 {
+		want.Volumes = nil
+		for i, v := range all {
+			if (step+1)>>i&1 == 1 {
+				want.Volumes = append(want.Volumes, v)
+			}
+		}
+		text, err := json.Marshal(applyJob{*o, want})
+		require.NoError(t, err)
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), applyVariable+"="+string(text))
+		require.NoError(t, cmd.Start())
+		kill := time.AfterFunc(time.Duration(20+step*12)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		kill.Stop()
+
+		d, err := qemu.New(t.Context(), o)
+		require.NoError(t, err)
+		require.NoError(t, d.Apply(t.Context(), want))
+		disks, err := d.Disks(t.Context(), want.ID)
+		require.NoError(t, err)
+		require.Len(t, disks, len(want.Volumes))
+		require.Equal(t, running, processes(t, want.ID))
+		ids := []string{}
+		for _, v := range want.Volumes {
+			ids = append(ids, v.ID)
+		}
+		require.ElementsMatch(t, ids, openVolumes(t, running[0], all), "step %d", step)
+	}
+}
+
+// openVolumes are the volumes whose files a process has open.
+func openVolumes(t *testing.T, pid int, all []driver.Volume) []string {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	require.NoError(t, err)
+	found := map[string]bool{}
+	for _, link := range links {
+		target, _ := os.Readlink(link)
+		for _, v := range all {
+			if target == v.Path {
+				found[v.ID] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(found))
 }
 
 // processes are the QEMUs that run a server.

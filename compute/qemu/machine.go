@@ -22,7 +22,18 @@ type machine struct {
 
 	disk, base, console, kernel, initrd, qmp, serial int
 	nics                                             []machineNIC
+	volumes                                          []*backend
+	// sets are the descriptors that volumes have.
+	sets []volumeSet
 }
+
+type volumeSet struct {
+	fd     int
+	volume string
+}
+
+// portPrefix begins the names of PCIe ports.
+const portPrefix = "port"
 
 type machineNIC struct{ tap, vhost int }
 
@@ -84,10 +95,15 @@ func (m *machine) kernelArguments() []string {
 // sandbox is QEMU's own filter of system calls.
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
+func devFDSet(set int) string { return fmt.Sprintf("/dev/fdset/%d", set) }
+
 func devFD(fd int) string { return filepath.Join("/dev/fd", strconv.Itoa(fd)) }
 
 // diskArguments describes the disk and the image below it explicitly: what the files' own headers name is never opened.
 func (m *machine) diskArguments() []string {
+	if m.disk == 0 {
+		return nil
+	}
 	root := map[string]any{"driver": "qcow2", "node-name": "root", "discard": "unmap", "file": fileNode(m.disk), "backing": nil}
 	args := []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", m.disk, m.disk)}
 	if m.base != 0 {
@@ -98,11 +114,11 @@ func (m *machine) diskArguments() []string {
 		root["backing"] = "base"
 		args = append(args, "-add-fd", fmt.Sprintf("fd=%d,set=%d", m.base, m.base), "-blockdev", object(base))
 	}
-	return append(args, "-blockdev", object(root), "-device", "virtio-blk-pci,drive=root,bootindex=1,serial=root")
+	return append(args, "-blockdev", object(root), "-device", "virtio-blk-pci,drive=root,bootindex=2,serial=root")
 }
 
 func fileNode(fd int) map[string]any {
-	return map[string]any{"driver": "file", "filename": fmt.Sprintf("/dev/fdset/%d", fd)}
+	return map[string]any{"driver": "file", "filename": devFDSet(fd)}
 }
 
 func object(value map[string]any) string {
@@ -110,12 +126,12 @@ func object(value map[string]any) string {
 	return string(data)
 }
 
-// portArguments gives each NIC a PCIe port of its own, which lets it be unplugged, and adds free ones. Ports are
+// portArguments gives each NIC and volume a PCIe port of its own, which lets it be unplugged, and adds free ones. Ports are
 // functions of few slots, eight each.
 func (m *machine) portArguments() []string {
 	var args []string
-	for i := range len(m.nics) + m.hotPlugPorts {
-		port := fmt.Sprintf("pcie-root-port,id=port%d,chassis=%d,bus=pcie.0,addr=%#x.%#x", i, i+1, 0x10+i/8, i%8)
+	for i := range len(m.nics) + len(m.volumes) + m.hotPlugPorts {
+		port := fmt.Sprintf("pcie-root-port,id=%s%d,chassis=%d,bus=pcie.0,addr=%#x.%#x", portPrefix, i, i+1, 0x10+i/8, i%8)
 		if i%8 == 0 {
 			port += ",multifunction=on"
 		}
@@ -135,6 +151,12 @@ func (m *machine) portArguments() []string {
 			device += ",csum=off,guest_csum=off,gso=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
 		}
 		args = append(args, "-netdev", netdev, "-device", device)
+	}
+	for _, set := range m.sets {
+		args = append(args, "-add-fd", fmt.Sprintf("fd=%d,set=%d,opaque=%s%s", set.fd, set.fd, volumePrefix, set.volume))
+	}
+	for i, b := range m.volumes {
+		args = append(args, b.arguments(fmt.Sprintf("%s%d", portPrefix, len(m.nics)+i), 1)...)
 	}
 	return args
 }

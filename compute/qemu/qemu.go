@@ -13,7 +13,7 @@
 //	console, err := servers.ConsoleLog(ctx, want.ID, 10)
 //
 // A QEMU runs unprivileged, under QEMU's own system call filter and, where cgroup v2 can be written, in a cgroup of its
-// own; it opens nothing by path, but is handed its disk, its tap devices and its sockets as open files. Everything
+// own; it opens nothing by path, but is handed its disks, its tap devices and its sockets as open files. Everything
 // about a server lies in one directory, Options.Dir/instances/ID: its disk (a qcow2 layer over the image), its
 // console's log, its record, QEMU's output. A whole program: examples/vmrunner, which boots an image and prints what
 // the guest says.
@@ -29,8 +29,19 @@
 //
 // It makes no tap devices: a [driver.NIC] names one that exists, a fabric's. It does not copy images, and does not look
 // into them: package image/format does, before. It runs x86-64 guests on a BIOS or a kernel; there is no UEFI, no live
-// migration, no resize, no hot plug. A change of a server's processors, memory, kernel or NICs takes effect when it
-// boots next.
+// migration, no resize. A change of a server's processors, memory, kernel or NICs takes effect when it boots next.
+//
+// # Volumes
+//
+// A server's [driver.Volume] is a virtio disk on a PCIe port of its own, whose serial number is the first 20 characters of the
+// volume's identifier. Apply gives a running server those that it has not got, as far as Options.HotPlugPorts go, takes those
+// that it is not to have (an error after 20 s, if the guest does not let go; the next Apply asks again), and tells it when one has
+// grown. What QEMU has is asked of it each time, so that a program that is killed meanwhile leaves nothing that the next one does
+// not find. A volume is a file or block device, or an export of an NBD server: one that dies stalls its guests, for a day at
+// most, until it is back at the same address. The socket of one need not be below a directory that QEMU's account may enter, but
+// the directory that it is in lasts and may be searched by it (0711), and the socket may be written to (0666). Keys and passphrases
+// are never in a command line and on no disk once QEMU has read them. A server of NBD that has made an export larger hangs up: QEMU
+// learns the size when it connects again.
 //
 // # Errors
 //
@@ -93,7 +104,7 @@ type Options struct {
 	CPU string
 	// Grace is how long a guest may take to power itself off before it is killed. Default: 60 s, as Nova's.
 	Grace time.Duration
-	// HotPlugPorts is how many PCIe ports are kept free in each server for devices to come. Default: 4; negative: none.
+	// HotPlugPorts is how many PCIe ports are kept free in each server for volumes to come. Default: 8; negative: none.
 	HotPlugPorts int
 	// NoOffload makes guests compute checksums and segment packets themselves, for fabrics that cannot.
 	NoOffload bool
@@ -122,6 +133,7 @@ var (
 	_ driver.Servers  = (*Driver)(nil)
 	_ driver.Consoles = (*Driver)(nil)
 	_ driver.Watcher  = (*Driver)(nil)
+	_ driver.Disks    = (*Driver)(nil)
 )
 
 // maxRunDir keeps socket paths, RunDir/ID/serial, below the 108 bytes of unix(7).
@@ -177,7 +189,7 @@ func (d *Driver) setDefaults() error {
 	setDefault(&o.Binary, "qemu-system-x86_64")
 	setDefault(&o.ImageBinary, "qemu-img")
 	setDefault(&o.Grace, 60*time.Second)
-	setDefault(&o.HotPlugPorts, 4)
+	setDefault(&o.HotPlugPorts, 8)
 	setDefault(&o.ConsoleBytes, 1<<20)
 	return nil
 }
@@ -350,6 +362,8 @@ type record struct {
 	// Want is the fingerprint of what was last applied.
 	Want   string
 	Reason string
+	// Plugged says that the process that runs may have volumes, or what is left of some.
+	Plugged bool `json:",omitempty"`
 }
 
 func (r record) mayRun() bool {

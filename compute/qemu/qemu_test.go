@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/compute/drivertest"
 	"github.com/kintoun/kintoun/compute/qemu"
@@ -46,6 +47,37 @@ func options(t testing.TB) *qemu.Options {
 	return &qemu.Options{Dir: dir, Accelerator: "tcg", Grace: 30 * time.Second}
 }
 
+// volumes are files; the guest that lets go of them is a Linux.
+func volumes(t *testing.T) *drivertest.Volumes {
+	dir := t.TempDir()
+	return &drivertest.Volumes{
+		Make: func(bytes int64) driver.Volume { return fileVolume(t, dir, bytes, nil) },
+		Grow: func(v driver.Volume, bytes int64) driver.Volume {
+			require.NoError(t, os.Truncate(v.Path, bytes))
+			v.Bytes = bytes
+			return v
+		},
+		Boot: func() driver.Volume { return fileVolume(t, dir, 1<<20, drivertest.BootSector()) },
+		Server: func(id string) driver.Server {
+			labtest.Require(t)
+			want := guest(t)
+			want.ID = id
+			return want
+		},
+		Banner: "login:",
+	}
+}
+
+// fileVolume is a raw volume that begins with content.
+func fileVolume(t testing.TB, dir string, bytes int64, content []byte) driver.Volume {
+	t.Helper()
+	v := driver.Volume{ID: uuid.NewString(), Format: "raw", Bytes: bytes}
+	v.Path = filepath.Join(dir, v.ID)
+	require.NoError(t, os.WriteFile(v.Path, content, 0o600))
+	require.NoError(t, os.Truncate(v.Path, bytes))
+	return v
+}
+
 func TestConformance(t *testing.T) {
 	drivertest.TestServers(t, func(t *testing.T) drivertest.Harness {
 		o, image := options(t), drivertest.BootSectorImage(t)
@@ -73,6 +105,7 @@ func TestConformance(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, conn.Close())
 			},
+			Volumes: volumes(t),
 			Leftovers: func(id string) []string {
 				var left []string
 				for _, pattern := range []string{filepath.Join(o.Dir, "instances", "*"), filepath.Join(o.Dir, "run", "*"), "/sys/fs/cgroup/kintoun/" + id} {

@@ -36,7 +36,18 @@ const lockWait = 10 * time.Second
 const firstFD = 3
 
 // files are the open files that a QEMU is handed.
-type files struct{ all []*os.File }
+type files struct {
+	all []*os.File
+	// read are directories that QEMU has read when it has set up its machine.
+	read []string
+}
+
+// forget removes what nobody needs after the start.
+func (f *files) forget() {
+	for _, dir := range f.read {
+		_ = os.RemoveAll(dir)
+	}
+}
 
 // add takes the file over and says which descriptor it will be.
 func (f *files) add(file *os.File) int {
@@ -129,6 +140,7 @@ func (d *Driver) start(ctx context.Context, want driver.Server, rec record) erro
 		return err
 	}
 	f.add(lock)
+	defer f.forget()
 	m, err := d.prepare(want, &f)
 	if err != nil {
 		return err
@@ -144,7 +156,7 @@ func (d *Driver) start(ctx context.Context, want driver.Server, rec record) erro
 		return err
 	}
 	before := rec
-	rec.Phase, rec.Boots, rec.Reason = phaseStarting, max(want.Boots, rec.Boots), ""
+	rec.Phase, rec.Boots, rec.Reason, rec.Plugged = phaseStarting, max(want.Boots, rec.Boots), "", len(want.Volumes) > 0
 	if err := d.save(want.ID, rec); err != nil {
 		return err
 	}
@@ -201,8 +213,10 @@ func (d *Driver) prepare(want driver.Server, f *files) (*machine, error) {
 		server: want, accelerator: d.accelerator, cpu: d.o.CPU, hotPlugPorts: max(d.o.HotPlugPorts, 0), offload: !d.o.NoOffload,
 	}
 	var err error
-	if m.disk, err = f.open(filepath.Join(dir, diskFile), os.O_RDWR, 0); err != nil {
-		return nil, err
+	if want.Root != (driver.Disk{}) {
+		if m.disk, err = f.open(filepath.Join(dir, diskFile), os.O_RDWR, 0); err != nil {
+			return nil, err
+		}
 	}
 	if want.Root.Base != "" {
 		if m.base, err = f.open(want.Root.Base, os.O_RDONLY, 0); err != nil {
@@ -230,6 +244,23 @@ func (d *Driver) prepare(want driver.Server, f *files) (*machine, error) {
 	}
 	if m.serial, err = f.listen(filepath.Join(d.run(want.ID), "serial")); err != nil {
 		return nil, err
+	}
+	for _, v := range want.Volumes {
+		b, credentials, err := d.openVolume(want.ID, v, false, func(file *os.File, node bool) (string, error) {
+			fd := f.add(file)
+			if !node {
+				return devFD(fd), nil
+			}
+			m.sets = append(m.sets, volumeSet{fd, v.ID})
+			return devFDSet(fd), nil
+		})
+		if credentials != "" {
+			f.read = append(f.read, credentials)
+		}
+		if err != nil {
+			return nil, err
+		}
+		m.volumes = append(m.volumes, b)
 	}
 	for _, nic := range want.NICs {
 		taps, err := openTap(nic.Device)

@@ -66,7 +66,7 @@ var modulesOf = map[string][]string{
 	"objectstore/s3objects":    append([]string{uuid, s3client}, s3needs...),
 	"objectstore/swiftobjects": {uuid, swift},
 	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
-	"volume/filevolume": {system, enter}, "volume/drivertest": {testify, yaml, uuid},
+	"volume": {uuid}, "volume/filevolume": {system, enter, uuid}, "volume/drivertest": {testify, yaml, uuid},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto}, "volume/cinder": {uuid, crypto},
 	"objectstore/swift": {uuid, crypto},
@@ -137,7 +137,7 @@ func command(t *testing.T, env []string, name string, args ...string) []byte {
 // heavy are parts of the standard library that not everybody is to carry, and who may, with the reason.
 var heavy = map[string]map[string]string{
 	"database/sql": {
-		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "objectstore": "state",
+		"identity": "state", "image": "state", "compute": "state", "network": "state", "lbaas": "state", "volume": "state", "objectstore": "state",
 		"identity/keystone": "its domain", "image/glance": "its domain", "compute/nova": "its domain", "network/neutron": "its domain", "lbaas/lbaasv1": "its domain", "volume/cinder": "its domain",
 		"objectstore/fileobjects": "its index",
 		"objectstore/swift":       "its domain", "objectstore/s3": "its domain",

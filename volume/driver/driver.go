@@ -5,7 +5,7 @@
 // already does; Remove is happy when the thing is already gone; List says what exists, so that a restarted agent finds
 // leftovers:
 //
-//	volumes := memvolume.New(memvolume.NewPool(10<<30), nil)
+//	volumes := memvolume.New(pool, nil)
 //	err := volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 1 << 30})
 //	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
 //	err = volumes.Apply(ctx, driver.Volume{ID: clone, Bytes: 2 << 30, Source: driver.Source{SnapshotID: snapshot}})

@@ -96,12 +96,12 @@ func (s *suite) number(volume string) uint64 {
 }
 
 func (s *suite) oneMoment() {
-	var volumes []string
+	var volumes, connections []string
 	var devices []driver.Device
 	for range 3 {
 		v := s.volume(mib)
-		d, _ := s.use(v)
-		volumes, devices = append(volumes, v), append(devices, d)
+		d, c := s.use(v)
+		volumes, connections, devices = append(volumes, v), append(connections, c), append(devices, d)
 	}
 	stop := s.writer(devices)
 	last := uint64(0)
@@ -123,8 +123,9 @@ func (s *suite) oneMoment() {
 		last = first
 	}
 	stop()
-	for _, d := range devices {
+	for i, d := range devices {
 		require.NoError(s.t, d.Close())
+		require.NoError(s.t, s.Disconnect(s.ctx, volumes[i], connections[i]))
 	}
 }
 

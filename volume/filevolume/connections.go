@@ -19,12 +19,13 @@ import (
 const (
 	connections    = "connections"
 	connectionFile = "connection.json"
-	tlsDir         = "tls"
 )
 
 // connection is what connectionFile holds.
 type connection struct {
 	driver.Connection
+	// Address is where a server of block devices listens for it; empty for the pool's own host.
+	Address string `json:",omitempty"`
 }
 
 // connectionsOf reads them, in the order of identifiers.
@@ -63,7 +64,8 @@ func (d *Driver) unconnected(volumeID string) error {
 	return nil
 }
 
-// Connect makes the volume reachable from the connection's host: on the pool's own by its file.
+// Connect makes the volume reachable from the connection's host: on the pool's own by its file, on others by a server of block
+// devices that runs for this connection.
 func (d *Driver) Connect(ctx context.Context, want driver.Connection) (driver.Target, error) {
 	if err := errors.Join(ctx.Err(), want.Check()); err != nil {
 		return driver.Target{}, fmt.Errorf("filevolume: %w", err)
@@ -75,7 +77,7 @@ func (d *Driver) Connect(ctx context.Context, want driver.Connection) (driver.Ta
 	return target, nil
 }
 
-func (d *Driver) connect(_ context.Context, want driver.Connection) (target driver.Target, err error) {
+func (d *Driver) connect(ctx context.Context, want driver.Connection) (target driver.Target, err error) {
 	x, err := describePath(d.volumePath(want.VolumeID))
 	if err != nil {
 		return target, err
@@ -84,10 +86,10 @@ func (d *Driver) connect(_ context.Context, want driver.Connection) (target driv
 	if err != nil {
 		return target, err
 	}
-	c := connection{}
+	c, fresh := connection{}, true
 	for _, other := range list {
 		if other.ID == want.ID {
-			c = other
+			c, fresh = other, false
 		} else if !want.Beside(other.Connection) {
 			return target, fmt.Errorf("it has connection %s: %w", other.ID, driver.ErrBusy)
 		}
@@ -98,11 +100,18 @@ func (d *Driver) connect(_ context.Context, want driver.Connection) (target driv
 			return target, err
 		}
 	}
-	target = driver.Target{Path: d.volumePath(want.VolumeID), Format: "raw", Bytes: x.bytes, ReadOnly: want.ReadOnly}
+	target = driver.Target{Format: "raw", Bytes: x.bytes, ReadOnly: want.ReadOnly}
 	if x.encrypted {
 		target.Format = "luks"
 	}
-	return target, nil
+	if want.Host == d.o.Host {
+		target.Path = d.volumePath(want.VolumeID)
+		return target, nil
+	}
+	if target.NBD, err = d.serve(ctx, &c, x); err != nil && fresh {
+		err = errors.Join(err, d.disconnect(context.WithoutCancel(ctx), c))
+	}
+	return target, err
 }
 
 func (d *Driver) connectionDir(c connection) string {
@@ -141,14 +150,20 @@ func (d *Driver) Disconnect(ctx context.Context, volumeID, connectionID string) 
 	if err := errors.Join(ctx.Err(), c.Check()); err != nil {
 		return fmt.Errorf("filevolume: %w", err)
 	}
-	dir := d.connectionDir(c)
-	there, err := exists(dir)
-	if err == nil && there {
-		// Without its file it is no connection any more, whatever is left of the directory.
-		err = errors.Join(unlessMissing(os.Remove(filepath.Join(dir, connectionFile))), os.RemoveAll(dir), syncDir(filepath.Dir(dir)))
-	}
-	if err != nil {
+	if err := d.disconnect(ctx, c); err != nil {
 		return fmt.Errorf("filevolume: connection %s of volume %s: %w", connectionID, volumeID, err)
 	}
 	return nil
+}
+
+func (d *Driver) disconnect(ctx context.Context, c connection) error {
+	dir := d.connectionDir(c)
+	if there, err := exists(dir); err != nil || !there {
+		return err
+	}
+	if err := d.stopServer(ctx, c); err != nil {
+		return err
+	}
+	// Without its file it is no connection any more, whatever is left of the directory.
+	return errors.Join(unlessMissing(os.Remove(filepath.Join(dir, connectionFile))), os.RemoveAll(dir), syncDir(filepath.Dir(dir)))
 }

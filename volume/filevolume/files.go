@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/luks"
 	"golang.org/x/sys/unix"
 )
 
@@ -137,7 +138,7 @@ func describe(f *os.File) (x described, err error) {
 		return x, err
 	}
 	x.encrypted = true
-	if x.outside, err = payloadOffset(f); err != nil {
+	if x.outside, err = luks.PayloadOffset(f); err != nil {
 		return x, err
 	}
 	x.bytes -= x.outside

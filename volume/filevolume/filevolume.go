@@ -15,6 +15,8 @@
 // ioctl_ficlone(2)): XFS and btrfs hold the file locked against writers meanwhile, so that they are of one moment; snapshots of
 // several volumes stop the processes that write to them for that time (SIGSTOP).
 //
+// An encrypted volume is a LUKS container of version 1 in such a file, which QEMU opens for a server; a passphrase is never written.
+//
 // What it needs of the host, [Probe] tries: Linux, a file system that clones, for a backing file root and xfsprogs. [New] fails
 // where a file system cannot clone (ext4), and says what to do: a [Options.BackingFile] lies anywhere.
 //
@@ -54,6 +56,13 @@ type Options struct {
 	BackingBytes int64
 	// Host is the name of the pool's own host in connections; it uses volumes by their files. Default: the host's name.
 	Host string
+	// Listen is the IP address at which other hosts reach this one; for each of their connections a server of the Network
+	// Block Device protocol listens there, on a port of its own, and lets in by TLS who has that connection's certificate.
+	// Empty: other hosts cannot connect.
+	Listen string
+	// User is the account that those servers run as; it then owns the volumes that they serve. Empty is who this process
+	// is.
+	User string
 }
 
 // Driver keeps volumes in a directory.
@@ -68,6 +77,7 @@ var (
 	_ driver.Volumes  = (*Driver)(nil)
 	_ driver.Reverter = (*Driver)(nil)
 	_ driver.Manager  = (*Driver)(nil)
+	_ driver.Unlocker = (*Driver)(nil)
 )
 
 // New makes a driver for the pool in dir, which is made if it is not there. It mounts the backing file and ends what a killed
@@ -130,7 +140,7 @@ func (d *Driver) Capacity(ctx context.Context) (driver.Capacity, error) {
 	if err := unix.Statfs(d.dir, &stat); err != nil {
 		return driver.Capacity{}, fmt.Errorf("filevolume: %w", &os.PathError{Op: "statfs", Path: d.dir, Err: err})
 	}
-	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true}
+	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true, Encryption: true, Remote: d.o.Listen != ""}
 	for _, o := range all {
 		c.Provisioned += o.Bytes
 	}

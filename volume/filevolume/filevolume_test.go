@@ -3,7 +3,6 @@
 package filevolume_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,6 +20,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(guestVariable); path != "" {
 		os.Exit(beGuest(path))
 	}
+	if dir := os.Getenv(killVariable); dir != "" {
+		os.Exit(beKilled(dir))
+	}
 	os.Exit(lab.Main(m.Run))
 }
 
@@ -32,8 +34,8 @@ func pool(t testing.TB, bytes int64) (dir string, o *filevolume.Options) {
 	top := t.TempDir()
 	dir, o = filepath.Join(top, "pool"), &filevolume.Options{BackingFile: filepath.Join(top, "backing"), BackingBytes: bytes, Host: drivertest.Host}
 	t.Cleanup(func() {
-		if d, err := filevolume.New(context.Background(), dir, o); err == nil {
-			require.NoError(t, d.Unmount(context.Background()))
+		if d, err := filevolume.New(cleanup(t), dir, o); err == nil {
+			require.NoError(t, d.Unmount(cleanup(t)))
 		}
 	})
 	return dir, o
@@ -41,13 +43,14 @@ func pool(t testing.TB, bytes int64) (dir string, o *filevolume.Options) {
 
 func driverOf(t testing.TB, dir string, o *filevolume.Options) *filevolume.Driver {
 	t.Helper()
-	d, err := filevolume.New(t.Context(), dir, o)
+	d, err := filevolume.New(cleanup(t), dir, o)
 	require.NoError(t, err)
 	return d
 }
 
-func suitePool(t testing.TB, bytes int64) drivertest.Pool {
+func suitePool(t testing.TB, bytes int64, change func(*filevolume.Options)) drivertest.Pool {
 	dir, o := pool(t, bytes)
+	change(o)
 	return drivertest.Pool{
 		Open:  func(t testing.TB) driver.Volumes { return driverOf(t, dir, o) },
 		Reach: reach,
@@ -59,12 +62,26 @@ func suitePool(t testing.TB, bytes int64) drivertest.Pool {
 	}
 }
 
-func factory(t testing.TB) drivertest.Pool {
-	p := suitePool(t, 4<<30)
-	p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, 300<<20) }
-	return p
+func factory(change func(*filevolume.Options)) drivertest.Factory {
+	return func(t testing.TB) drivertest.Pool {
+		p := suitePool(t, 4<<30, change)
+		p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, 300<<20, change) }
+		return p
+	}
 }
 
-func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory) }
+func local(*filevolume.Options) {}
 
-func BenchmarkVolumes(b *testing.B) { drivertest.BenchmarkVolumes(b, factory) }
+// remote has all hosts be other ones.
+func remote(o *filevolume.Options) { o.Host, o.Listen, o.User = "another", "127.0.0.1", "nobody" }
+
+func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory(local)) }
+
+func TestVolumesOfOtherHosts(t *testing.T) {
+	labtest.RequireProgram(t, "qemu-storage-daemon", "qemu-system-common")
+	drivertest.TestVolumes(t, factory(remote))
+}
+
+func BenchmarkVolumes(b *testing.B) { drivertest.BenchmarkVolumes(b, factory(local)) }
+
+func BenchmarkVolumesOfOtherHosts(b *testing.B) { drivertest.BenchmarkVolumes(b, factory(remote)) }

@@ -3,6 +3,8 @@
 package filevolume_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/nbd"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,6 +31,9 @@ type guest struct {
 // reach opens what a connected host has: reading here, writing in another process.
 func reach(t testing.TB, target driver.Target) driver.Device {
 	t.Helper()
+	if target.NBD != nil {
+		return reachNBD(t, target.NBD)
+	}
 	f, err := os.Open(target.Path)
 	require.NoError(t, err)
 	g := &guest{File: f}
@@ -43,6 +49,19 @@ func reach(t testing.TB, target driver.Target) driver.Device {
 	require.NoError(t, err)
 	require.NoError(t, g.cmd.Start())
 	return g
+}
+
+func reachNBD(t testing.TB, target *driver.NBD) driver.Device {
+	t.Helper()
+	pair, err := tls.X509KeyPair(target.TLS.Certificate, target.TLS.Key)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(target.TLS.CA))
+	c, err := nbd.Dial(t.Context(), "tcp", target.Address, &nbd.Options{
+		Export: target.Export, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13},
+	})
+	require.NoError(t, err)
+	return c
 }
 
 func (g *guest) Size() int64 {

@@ -3,28 +3,41 @@
 package filevolume
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+
+	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/luks"
 )
 
-// payloadOffset is where the encrypted content begins in a container of LUKS version 1 (LUKS On-Disk Format Specification 1.2.3,
-// figure 1: magic at 0, version at 6, payload-offset at 104 in sectors, all big endian).
-func payloadOffset(f *os.File) (int64, error) {
-	header := make([]byte, 108)
-	if _, err := f.ReadAt(header, 0); err != nil {
-		return 0, fmt.Errorf("read the LUKS header of %s: %w", f.Name(), err)
-	}
-	if !bytes.HasPrefix(header, []byte("LUKS\xba\xbe\x00\x01")) {
-		return 0, &os.PathError{Op: "open", Path: f.Name(), Err: errors.New("no LUKS header of version 1")}
-	}
-	return 512 * int64(binary.BigEndian.Uint32(header[104:])), nil
+// format makes the new file a container with so many bytes inside.
+func format(f *os.File, bytes int64, passphrase []byte) error {
+	return errors.Join(f.Truncate(luks.HeaderBytes+bytes), luks.Format(f, passphrase), setAttribute(f, attrEncrypted, "luks1"))
 }
 
-// format makes the new file a container for the passphrase.
-func (d *Driver) format(context.Context, *os.File, int64, []byte) error {
-	return fmt.Errorf("this pool does not encrypt yet: %w", errors.ErrUnsupported)
+// Unlock opens what is inside an encrypted volume or snapshot.
+func (d *Driver) Unlock(ctx context.Context, id string, access driver.Access, passphrase []byte) (driver.Device, error) {
+	path, err := d.openable(ctx, id, access)
+	if err != nil {
+		return nil, err
+	}
+	f, err := openFor(path, access)
+	if err != nil {
+		return nil, fmt.Errorf("filevolume: %w", err)
+	}
+	x, err := describe(f)
+	if err == nil && !x.encrypted {
+		err = fmt.Errorf("not encrypted: %w", fs.ErrInvalid)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("filevolume: unlock %s: %w", id, err), f.Close())
+	}
+	inside, err := luks.NewDevice(newDevice(f, access), passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("filevolume: unlock %s: %w", id, err)
+	}
+	return inside, nil
 }

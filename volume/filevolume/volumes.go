@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -22,7 +21,7 @@ func (d *Driver) Apply(ctx context.Context, want driver.Volume) error {
 	f, err := open(d.volumePath(want.ID), os.O_RDWR)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = d.create(ctx, want)
+		err = d.create(want)
 	case err == nil:
 		err = errors.Join(grow(f, want.Bytes), f.Close())
 	}
@@ -46,7 +45,7 @@ func grow(f *os.File, bytes int64) error {
 	return errors.Join(f.Truncate(x.outside+bytes), f.Sync())
 }
 
-func (d *Driver) create(ctx context.Context, want driver.Volume) error {
+func (d *Driver) create(want driver.Volume) error {
 	f, err := d.nameless()
 	if err != nil {
 		return err
@@ -58,7 +57,7 @@ func (d *Driver) create(ctx context.Context, want driver.Volume) error {
 	case s.SnapshotID != "":
 		err = d.fill(f, d.snapshotPath(s.SnapshotID), "source snapshot "+s.SnapshotID, "", want.Bytes)
 	case len(want.Passphrase) > 0:
-		err = d.format(ctx, f, want.Bytes, want.Passphrase)
+		err = format(f, want.Bytes, want.Passphrase)
 	default:
 		err = f.Truncate(want.Bytes)
 	}
@@ -172,15 +171,18 @@ func (d *Driver) Open(ctx context.Context, id string, access driver.Access) (dri
 	if err != nil {
 		return nil, err
 	}
-	flags := os.O_RDONLY
-	if access == driver.ReadWrite {
-		flags = os.O_RDWR
-	}
-	f, err := open(path, flags)
+	f, err := openFor(path, access)
 	if err != nil {
 		return nil, fmt.Errorf("filevolume: %w", err)
 	}
 	return newDevice(f, access), nil
+}
+
+func openFor(path string, access driver.Access) (*os.File, error) {
+	if access == driver.ReadWrite {
+		return open(path, os.O_RDWR)
+	}
+	return open(path, os.O_RDONLY)
 }
 
 // openable finds the file, if it may be opened so.
@@ -279,7 +281,7 @@ func (d *Driver) Unmanaged(ctx context.Context) ([]driver.Unmanaged, error) {
 // foreign returns an fs.ErrInvalid for names that no file of somebody else has.
 func foreign(name string) error {
 	kind, _ := named(name)
-	if kind != "" || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || slices.Contains([]string{connections, tlsDir}, name) {
+	if kind != "" || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || name == connections {
 		return fmt.Errorf("%q cannot be adopted: %w", name, fs.ErrInvalid)
 	}
 	return nil

@@ -164,6 +164,37 @@ func (v *Volumes) Snapshot(_ context.Context, _ compute.Scope, id string) (compu
 	return found, nil
 }
 
+// CreateSnapshot makes a snapshot.
+func (v *Volumes) CreateSnapshot(_ context.Context, scope compute.Scope, volumeID, _ string) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.fail("snapshot"); err != nil {
+		return "", err
+	}
+	of, err := v.find(scope, volumeID)
+	if err != nil {
+		return "", err
+	}
+	made := compute.Snapshot{ID: uuid.NewString(), VolumeID: volumeID, Status: "available", SizeGiB: of.SizeGiB, Image: of.Image}
+	v.snapshots[made.ID] = made
+	return made.ID, nil
+}
+
+// DeleteSnapshot deletes a snapshot.
+func (v *Volumes) DeleteSnapshot(_ context.Context, id string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.snapshots, id)
+	return nil
+}
+
+// Snapshots says how many there are.
+func (v *Volumes) Snapshots() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.snapshots)
+}
+
 // CreateVolume makes a volume.
 func (v *Volumes) CreateVolume(_ context.Context, scope compute.Scope, spec compute.VolumeSpec) (compute.Volume, error) {
 	v.mu.Lock()
