@@ -191,7 +191,7 @@ func find[T any](tx *record.Tx, table *record.Table[T], k keys, scope Scope, o L
 
 func marker(err error, id string) error {
 	if id != "" && errors.Is(err, ErrInvalid) && strings.Contains(err.Error(), "marker") {
-		return fault.Wrap(ErrInvalid, "Invalid input received: marker [%s] not found", id)
+		return fault.Wrap(ErrNotFound, "The marker %s could not be found.", id)
 	}
 	return err
 }
