@@ -64,8 +64,16 @@ func (s *Service) saveAttachment(tx *record.Tx, a *Attachment) error {
 	return s.attachments.Update(tx, a)
 }
 
-// settleVolume makes a volume's status what follows from its attachments.
+// settleVolume makes a volume's status what follows from its attachments, and records it.
 func (s *Service) settleVolume(tx *record.Tx, v *Volume) error {
+	if err := s.settle(tx, v); err != nil {
+		return err
+	}
+	return s.saveVolume(tx, v)
+}
+
+// settle makes a volume's status what follows from its attachments.
+func (s *Service) settle(tx *record.Tx, v *Volume) error {
 	all, err := s.attachmentsOf(tx, v.ID)
 	if err != nil {
 		return err
@@ -92,7 +100,7 @@ func (s *Service) settleVolume(tx *record.Tx, v *Volume) error {
 		v.AdminMetadata = merged(v.AdminMetadata, nil, false)
 		delete(v.AdminMetadata, attachedModeKey)
 	}
-	return s.saveVolume(tx, v)
+	return nil
 }
 
 // CreateAttachment reserves the volume, and connects it where a connector is given: then it returns when the pool's agent
@@ -158,11 +166,10 @@ func (s *Service) reserveFor(tx *record.Tx, scope Scope, spec AttachmentSpec) (*
 	if err := s.insertAttachment(tx, v, a); err != nil {
 		return nil, err
 	}
-	if v.Status == InUse || v.Status == Downloading {
+	if v.Status == Downloading {
 		return a, nil
 	}
-	v.Status = Reserved
-	return a, s.saveVolume(tx, v)
+	return a, s.settleVolume(tx, v)
 }
 
 // attachable says whether one more attachment is possible.
@@ -171,6 +178,11 @@ func (v *Volume) attachable(others int) bool {
 		return slices.Contains([]Status{Available, InUse, Downloading, Reserved, Attaching, Detaching}, v.Status)
 	}
 	return others == 0 && (v.Status == Available || v.Status == Downloading)
+}
+
+// follows says that the volume's status is what follows from its attachments: nothing else is being done with it.
+func (v *Volume) follows() bool {
+	return v.Task.Kind == "" && slices.Contains([]Status{Available, Reserved, Attaching, Detaching, InUse, Downloading}, v.Status)
 }
 
 // UpdateAttachment connects: it returns when the pool's agent has made the connection, with the target.
@@ -198,14 +210,14 @@ func (s *Service) UpdateAttachment(ctx context.Context, scope Scope, id string, 
 		if err := s.connect(tx, v, a, connector); err != nil {
 			return err
 		}
-		if a.Status == AttachmentReserved || a.Status == AttachmentErrored {
-			a.Status = AttachmentAttaching
+		if a.Status == AttachmentAttached {
+			return s.saveAttachment(tx, a) // it is made anew, or mended: the volume is as it was
 		}
-		if err := s.saveAttachment(tx, a); err != nil || v.Status == InUse {
+		a.Status = AttachmentAttaching
+		if err := s.saveAttachment(tx, a); err != nil || !v.follows() {
 			return err
 		}
-		v.Status = Attaching
-		return s.saveVolume(tx, v)
+		return s.settleVolume(tx, v)
 	})
 	if err != nil {
 		return nil, err
@@ -228,13 +240,16 @@ func (s *Service) connect(tx *record.Tx, v *Volume, a *Attachment, connector Con
 	if connector.Mode != "" {
 		a.Mode = connector.Mode
 	}
+	if a.AttachedHost != connector.Host {
+		a.Target = nil
+	}
 	if v.ReadOnly && a.Mode != "ro" {
 		return fault.Wrap(ErrInvalid, "Invalid attaching mode '%s' for volume %s.", a.Mode, v.ID)
 	}
 	if connector.Mountpoint != "" {
 		a.Device = connector.Mountpoint
 	}
-	a.AttachedHost, a.Connector, a.Task, a.Reason, a.Target = connector.Host, &connector, TaskConnect, "", nil
+	a.AttachedHost, a.Connector, a.Task, a.Reason = connector.Host, &connector, TaskConnect, ""
 	return nil
 }
 
@@ -244,7 +259,7 @@ func (s *Service) connected(ctx context.Context, scope Scope, id string) (*Attac
 	if err != nil {
 		return nil, err
 	}
-	if a.Target == nil {
+	if a.Reason != "" || a.Target == nil {
 		return nil, fault.Wrap(ErrUnavailable, "Volume %s cannot be connected to host %s: %s", a.VolumeID, a.AttachedHost, a.Reason)
 	}
 	return a, nil
@@ -288,7 +303,9 @@ func (s *Service) attached(tx *record.Tx, v *Volume, a *Attachment) error {
 	if err := s.saveAttachment(tx, a); err != nil {
 		return err
 	}
-	v.Status, v.AttachStatus = InUse, Attached
+	if v.AttachStatus = Attached; v.follows() {
+		v.Status = InUse
+	}
 	v.AdminMetadata = merged(v.AdminMetadata, map[string]string{attachedModeKey: a.Mode, readOnlyKey: pythonBool(v.ReadOnly)}, false)
 	return s.saveVolume(tx, v)
 }
@@ -351,9 +368,14 @@ func (s *Service) detach(tx *record.Tx, v *Volume, a *Attachment) (gone bool, er
 	return false, s.saveVolume(tx, v)
 }
 
+// ofJobs are the statuses of volumes that a job has, which settles them when it ends.
+func ofJobs() []Status {
+	return []Status{BackingUp, RestoringBackup, Uploading, Retyping, Managing, Unmanaging, AwaitingTransf}
+}
+
 // afterDetach settles a volume that has lost an attachment, if that decides its status.
 func (s *Service) afterDetach(tx *record.Tx, v *Volume) error {
-	if v.Task.Kind != "" {
+	if v.Task.Kind != "" || slices.Contains(ofJobs(), v.Status) {
 		return nil
 	}
 	return s.settleVolume(tx, v)

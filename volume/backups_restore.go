@@ -93,10 +93,11 @@ func (s *Service) restoreInto(tx *record.Tx, scope Scope, v *Volume, backupID st
 		return err
 	}
 	if !isNew {
-		v.Status, v.UpdatedAt = RestoringBackup, s.now()
-		if err := s.volumes.Update(tx, v); err != nil {
-			return err
-		}
+		v.Status = RestoringBackup
+	}
+	v.Task = Task{} // the job makes it too
+	if err := s.saveVolume(tx, v); err != nil {
+		return err
 	}
 	return s.startJob(tx, job{
 		ID: b.ID, Action: jobRestore, Host: v.Host, VolumeID: v.ID, IsNew: isNew,
@@ -110,6 +111,9 @@ func (a *Agent) restore(ctx context.Context, j *job) error {
 	v, err := s.volumes.Get(s.store.Read(ctx), j.VolumeID)
 	if err != nil {
 		return err
+	}
+	if v.Status != Creating && v.Status != RestoringBackup {
+		return fault.Wrap(ErrInvalid, "volume %s is %s, and not restored any more", v.ID, v.Status)
 	}
 	chain, b, err := s.chain(ctx, j.ID)
 	if err != nil {
@@ -150,7 +154,7 @@ func (a *Agent) restore(ctx context.Context, j *job) error {
 		if v.ID != b.VolumeID {
 			v.Metadata = withKey(v.Metadata, "src_backup_id", b.ID)
 		}
-		return s.restored(tx, j, v, Available)
+		return s.endedRestore(tx, j, v, Available)
 	})
 	if err != nil {
 		return err
@@ -175,6 +179,10 @@ func (a *Agent) makeEmpty(ctx context.Context, v *Volume) error {
 		return err
 	}
 	defer a.turn(v.ID)()
+	now, err := a.service.volumes.Get(a.service.store.Read(ctx), v.ID)
+	if err != nil || now.Status != Creating { // it is being deleted: nothing may be made behind that
+		return errors.Join(err, errNotYet)
+	}
 	return a.volumes.Apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib, Passphrase: passphrase})
 }
 
@@ -196,8 +204,8 @@ func (a *Agent) restoreTo(ctx context.Context, j *job, chain backupChain, b *Bac
 	})
 }
 
-// restored ends a restoration of v, which was read in the same transaction.
-func (s *Service) restored(tx *record.Tx, j *job, v *Volume, status Status) error {
+// endedRestore ends a restoration of v, which was read in the same transaction.
+func (s *Service) endedRestore(tx *record.Tx, j *job, v *Volume, status Status) error {
 	v.Status, v.UpdatedAt = status, s.now()
 	if j.IsNew && status == Available {
 		at := s.now()
@@ -258,5 +266,5 @@ func (s *Service) endRestore(tx *record.Tx, j *job, status Status) error {
 	if v.Status != RestoringBackup && v.Status != Creating {
 		status = v.Status // an operator has set it meanwhile
 	}
-	return s.restored(tx, j, v, status)
+	return s.endedRestore(tx, j, v, status)
 }

@@ -68,7 +68,7 @@ func (a *Agent) fillFrom(ctx context.Context, v *Volume, image ImageData) error 
 		return err
 	}
 	told := 0
-	err = copyData(ctx, device, image, image.Size(), func(copied int64) error {
+	err = copyData(ctx, device, image, image.Size(), v.EncryptionKeyID == "", func(copied int64) error {
 		percent := int(copied * 100 / max(image.Size(), 1))
 		if percent < told+100/progressSteps || percent >= 100 {
 			return nil
@@ -85,9 +85,13 @@ func (a *Agent) fillFrom(ctx context.Context, v *Volume, image ImageData) error 
 // block is how much is copied at once.
 const block = 1 << 20
 
-// copyData copies size bytes to a device that is full of zeroes. What is zeroes is not written.
-func copyData(ctx context.Context, to io.WriterAt, from io.ReaderAt, size int64, progress func(copied int64) error) error {
+// copyData copies size bytes to a device. What is zeroes is not written where the device is full of them; one that is
+// encrypted is full of anything.
+func copyData(ctx context.Context, to io.WriterAt, from io.ReaderAt, size int64, zeroed bool, progress func(copied int64) error) error {
 	sparse, _ := from.(SparseImage)
+	if !zeroed {
+		sparse = nil
+	}
 	buffer := make([]byte, block)
 	for at := int64(0); at < size; {
 		if err := ctx.Err(); err != nil {
@@ -110,7 +114,7 @@ func copyData(ctx context.Context, to io.WriterAt, from io.ReaderAt, size int64,
 		if n, err := from.ReadAt(part, at); n < len(part) {
 			return fmt.Errorf("read at %d: %w", at+int64(n), errors.Join(err, io.ErrUnexpectedEOF))
 		}
-		if !zeroes(part) {
+		if !zeroed || !zeroes(part) {
 			if _, err := to.WriteAt(part, at); err != nil {
 				return fmt.Errorf("write at %d: %w", at, err)
 			}
@@ -147,8 +151,14 @@ func (a *Agent) copyBack(ctx context.Context, v *Volume) error {
 	return errors.Join(err, to.Close())
 }
 
+// sized is a content to read.
+type sized interface {
+	io.ReaderAt
+	Size() int64
+}
+
 // overwrite makes the content of a device that of another, followed by zeroes.
-func overwrite(ctx context.Context, to, from driver.Device) error {
+func overwrite(ctx context.Context, to driver.Device, from sized) error {
 	buffer := make([]byte, block)
 	for at := int64(0); at < to.Size(); at += block {
 		if err := ctx.Err(); err != nil {

@@ -157,36 +157,6 @@ func (s *Service) choosePool(tx *record.Tx, types []Type, zone string, sizeGiB i
 
 // suits says whether a pool can have volumes of the type.
 func (t *Type) suits(p *pool) bool {
-	want := placement{volType: t, encrypted: t.Encryption != nil, shared: isTrue(t.Specs["multiattach"])}
+	want := placement{volType: t, encrypted: t.Encryption != nil, shared: t.asks("multiattach")}
 	return want.suits(p)
-}
-
-// isTemporary says that what a pool has under the identifier belongs to a job, or to a volume that a job makes.
-func (s *Service) isTemporary(tx *record.Tx, id string) (bool, error) {
-	jobs, err := s.jobs.Count(tx, record.Any(record.Eq("id", id), record.Eq("new", id), record.Eq("old", id)))
-	if err != nil || jobs > 0 {
-		return jobs > 0, err
-	}
-	making, err := s.jobs.List(tx, record.Query{Where: []record.Condition{record.Eq("action", string(jobCreateGroup))}})
-	if err != nil {
-		return false, err
-	}
-	for i := range making {
-		members, err := s.members(tx, making[i].ID)
-		if err != nil {
-			return false, err
-		}
-		if slices.ContainsFunc(members, func(v Volume) bool { return v.ID == id || copiedFrom(v.ID) == id }) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// ignoreMissing is every error but that something is not there.
-func ignoreMissing(err error) error {
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
 }

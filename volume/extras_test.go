@@ -48,9 +48,8 @@ func newWorkshop(t *testing.T) *workshop {
 	for _, name := range []string{"one", "two"} {
 		w.pools[name] = memvolume.NewPool(1 << 40)
 		w.restart(name)
-		require.NoError(t, w.service.store.Update(t.Context(), func(tx *record.Tx) error {
-			return w.service.pools.Insert(tx, &pool{Name: w.host(name), BackendName: name, Zone: DefaultZone, LastSeen: w.service.now(), Manages: true})
-		}))
+		_, err = w.runners[name].agent.introduce(t.Context())
+		require.NoError(t, err)
 	}
 	types, err := w.service.types.List(w.tx(), record.Query{})
 	require.NoError(t, err)
@@ -69,7 +68,7 @@ func (w *workshop) driver(name string) *memvolume.Driver {
 // restart replaces the agent of a pool, as if its process had been killed.
 func (w *workshop) restart(name string) {
 	a := NewAgent(w.service, Backend{Host: "host1", Name: name}, w.driver(name), &AgentOptions{Attempts: 3, Log: slog.New(slog.DiscardHandler)})
-	w.runners[name] = newJobRunner(a)
+	w.runners[name] = a.jobs
 }
 
 // work does all jobs until none is left or ctx ends.
@@ -189,6 +188,19 @@ func (w *workshop) nothingLeft() {
 		}
 		require.ElementsMatch(w.t, want, have, "pool %s", name)
 	}
+}
+
+// mortal is a context that ends, as a process does that is killed, when it has been asked so many times whether it has.
+type mortal struct {
+	context.Context //nolint:containedctx // it is one
+	left            int
+}
+
+func (m *mortal) Err() error {
+	if m.left--; m.left < 0 {
+		return context.Canceled
+	}
+	return m.Context.Err()
 }
 
 // secrets is a SecretSource in memory.

@@ -248,11 +248,9 @@ func (a *Agent) dropSnapshot(ctx context.Context, p *Snapshot) error {
 	if err := a.volumes.RemoveSnapshot(ctx, p.ID); err != nil {
 		return err
 	}
-	err := a.service.store.Update(ctx, func(tx *record.Tx) error { return a.service.snapshots.Delete(tx, p.ID) })
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
+	return notFoundIsNil(a.service.store.Update(ctx, func(tx *record.Tx) error {
+		return errors.Join(a.service.buried(tx, p.ID, p.Host), a.service.snapshots.Delete(tx, p.ID))
+	}))
 }
 
 // ResetGroupSnapshot sets a group snapshot's status and does nothing else (for admins).

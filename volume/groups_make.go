@@ -92,8 +92,9 @@ func (s *Service) groupCopies(tx *record.Tx, scope Scope, source GroupSource) (*
 			if v.Status != Available && v.Status != InUse {
 				return nil, nil, fault.Wrap(ErrInvalid, "Invalid volume: Volume %s of the source group is %s.", v.ID, v.Status)
 			}
-			members[i] = copyOf(v)
-			members[i].SourceVolumeID = v.ID
+			copied := copyOf(v)
+			copied.SourceVolumeID = v.ID
+			members[i] = copied
 		}
 		return g, members, nil
 	}
@@ -196,6 +197,9 @@ func (a *Agent) groupWants(ctx context.Context, members []Volume) (wants []drive
 			}
 			from = copiedFrom(v.ID)
 			temporary = append(temporary, driver.Snapshot{ID: from, VolumeID: source.key()})
+		}
+		if from == "" {
+			return nil, nil, fmt.Errorf("volume %s has no source: %w", v.ID, ErrInvalid)
 		}
 		wants = append(wants, driver.Volume{
 			ID: v.key(), Bytes: int64(v.SizeGiB) * gib, Source: driver.Source{SnapshotID: from}, Passphrase: passphrase,
@@ -360,8 +364,7 @@ func (a *Agent) removeMember(ctx context.Context, v *Volume) error {
 	if err := a.volumes.Remove(ctx, v.key()); err != nil {
 		return err
 	}
-	err := a.service.store.Update(ctx, func(tx *record.Tx) error { return a.service.volumes.Delete(tx, v.ID) })
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err := notFoundIsNil(a.service.store.Update(ctx, func(tx *record.Tx) error { return a.service.bury(tx, v) })); err != nil {
 		return err
 	}
 	return a.service.dropKey(ctx, v.EncryptionKeyID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -147,6 +148,29 @@ func (s *Service) reached(ctx context.Context, j *job, change func(j *job)) erro
 	})
 }
 
+// isTemporary says that a job made what a pool has under the identifier, and still needs it: the moment that it reads, or the
+// copy that it makes.
+func (s *Service) isTemporary(tx *record.Tx, id string) (bool, error) {
+	jobs, err := s.jobs.Count(tx, record.Any(record.Eq("id", id), record.Eq("new", id), record.Eq("old", id)))
+	if err != nil || jobs > 0 {
+		return jobs > 0, err
+	}
+	making, err := s.jobs.List(tx, record.Query{Where: []record.Condition{record.Eq("action", string(jobCreateGroup))}})
+	if err != nil {
+		return false, err
+	}
+	for i := range making {
+		members, err := s.members(tx, making[i].ID)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(members, func(v Volume) bool { return copiedFrom(v.ID) == id }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // jobWorkers is how many jobs a pool's agent does at once: each has some buffers of the size of a backup's objects.
 const jobWorkers = 2
 
@@ -212,7 +236,7 @@ func (r *jobRunner) Reconcile(ctx context.Context, id string) error {
 
 // hopeless says of a failure that it will be the same the next time.
 func hopeless(err error) bool {
-	return errors.Is(err, errDamaged) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrInvalid)
+	return final(err) || errors.Is(err, errDamaged)
 }
 
 func (r *jobRunner) failed(id string) int {

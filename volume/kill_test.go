@@ -3,6 +3,7 @@ package volume_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -111,7 +112,7 @@ func killAtRandom(t *testing.T, seed uint64) {
 	pool := memvolume.NewPool(10_000 * gib)
 	sick := memvolume.New(pool, &memvolume.Options{Faults: faults, Delay: 200 * time.Microsecond})
 	agent := func(volumes driver.Volumes) (settle func(context.Context) error, stop func()) {
-		a := volume.NewAgent(c.Service, backend, volumes, &volume.AgentOptions{Attempts: 1000})
+		a := volume.NewAgent(c.Service, backend, volumes, &volume.AgentOptions{Attempts: 1000, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()

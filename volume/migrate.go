@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/fault"
@@ -20,7 +19,7 @@ const (
 	migrationError     = "error"
 )
 
-// migrating says that a volume is on its way.
+// migrating says that a volume is on its way to another pool.
 func (v *Volume) migrating() bool {
 	switch v.MigrationStatus {
 	case "", "none", "deleting", migrationSuccess, migrationError:
@@ -241,12 +240,7 @@ func (s *Service) moved(tx *record.Tx, j *job) error {
 // become gives the volume a type.
 func (v *Volume) become(t *Type) {
 	v.TypeID, v.TypeName = t.ID, t.Name
-	v.Multiattach, v.Encrypted = isTrue(t.Specs["multiattach"]), t.Encryption != nil
-}
-
-// isTrue understands "<is> True", as extra specs have it.
-func isTrue(spec string) bool {
-	return strings.EqualFold(strings.TrimSpace(strings.TrimPrefix(spec, "<is>")), "true")
+	v.Multiattach, v.Encrypted = t.asks("multiattach"), t.Encryption != nil
 }
 
 // dropOld removes what the volume was before it moved. It is tried until it is done.

@@ -70,6 +70,11 @@ func (a *Agent) do(ctx context.Context, v *Volume, cancel context.CancelFunc) er
 		defer a.mu.Unlock()
 		delete(a.busy, v.ID)
 	}()
+	if v.Task.Kind != TaskCreate {
+		if err := a.service.comesFirst(a.service.store.Read(ctx), v); err != nil {
+			return err
+		}
+	}
 	switch v.Task.Kind {
 	case TaskCreate:
 		return a.create(ctx, v)
@@ -77,6 +82,8 @@ func (a *Agent) do(ctx context.Context, v *Volume, cancel context.CancelFunc) er
 		return a.extend(ctx, v)
 	case TaskRevert:
 		return a.revert(ctx, v)
+	case TaskReimage:
+		return a.reimage(ctx, v)
 	case TaskDelete:
 		return a.delete(ctx, v)
 	}
@@ -147,9 +154,9 @@ func (a *Agent) extend(ctx context.Context, v *Volume) error {
 			return err
 		}
 	}
-	return a.service.done(ctx, v, func(_ *record.Tx, v *Volume) error {
-		v.SizeGiB, v.Status, v.PreviousStatus = v.Task.SizeGiB, v.Task.Before, ""
-		return nil
+	return a.service.done(ctx, v, func(tx *record.Tx, v *Volume) error {
+		v.SizeGiB, v.PreviousStatus = v.Task.SizeGiB, ""
+		return a.service.settle(tx, v) // it may have been detached meanwhile
 	})
 }
 
@@ -230,11 +237,6 @@ func (a *Agent) delete(ctx context.Context, v *Volume) error {
 	if len(snapshots) > 0 {
 		return errWait // the last one's end wakes the volume
 	}
-	if copied, err := s.isCopied(s.store.Read(ctx), "source", v.ID); err != nil {
-		return err
-	} else if copied {
-		return errWait
-	}
 	attachments, err := s.attachmentsOf(s.store.Read(ctx), v.ID)
 	if err != nil {
 		return err
@@ -259,22 +261,34 @@ func (a *Agent) delete(ctx context.Context, v *Volume) error {
 	}))
 }
 
+// comesFirst lets what is being made of a volume be made before the volume changes: snapshots of the size that was asked
+// for, and copies.
+func (s *Service) comesFirst(tx *record.Tx, v *Volume) error {
+	copies, err := s.isCopied(tx, "source", v.ID)
+	if err != nil {
+		return err
+	}
+	snapshots, err := s.snapshots.Count(tx, record.Eq("volume", v.ID), record.Eq("task", string(TaskCreate)), record.Eq("grp", nil))
+	if err == nil && (copies || snapshots > 0) {
+		err = errWait
+	}
+	return err
+}
+
 // isCopied says that a volume is being made from what has that identifier.
 func (s *Service) isCopied(tx *record.Tx, column, id string) (bool, error) {
 	n, err := s.volumes.Count(tx, record.Eq(column, id), record.Eq("task", string(TaskCreate)))
 	return n > 0, err
 }
 
-// copied lets the agent look again at what waits to be deleted until the volume is made.
+// copied lets the agent look again at what waits until the volume is made.
 func (s *Service) copied(tx *record.Tx, v *Volume) error {
-	if v.SourceVolumeID != "" {
-		source, err := s.volumes.Get(tx, v.SourceVolumeID)
-		if err != nil || source.Task.Kind != TaskDelete {
-			return notFoundIsNil(err)
-		}
-		return s.saveVolume(tx, source)
-	}
-	if v.SnapshotID == "" {
+	switch {
+	case v.Task.Kind != TaskCreate && v.Task.Kind != TaskDelete:
+		return nil
+	case v.SourceVolumeID != "":
+		return s.wake(tx, v.SourceVolumeID)
+	case v.SnapshotID == "":
 		return nil
 	}
 	p, err := s.snapshots.Get(tx, v.SnapshotID)
@@ -282,6 +296,15 @@ func (s *Service) copied(tx *record.Tx, v *Volume) error {
 		return notFoundIsNil(err)
 	}
 	return s.saveSnapshot(tx, p)
+}
+
+// wake lets the agent look again at a volume that has to wait for what is made of it.
+func (s *Service) wake(tx *record.Tx, volumeID string) error {
+	v, err := s.volumes.Get(tx, volumeID)
+	if err != nil || v.Task.Kind == "" || v.Task.Kind == TaskCreate {
+		return notFoundIsNil(err)
+	}
+	return s.volumes.Update(tx, v)
 }
 
 // remove takes a volume out of the pool.
@@ -353,6 +376,8 @@ func (s *Service) gaveUp(ctx context.Context, was *Volume, cause error) error {
 		switch v.Task.Kind {
 		case TaskExtend:
 			v.Status, action, detail = ErrorExtending, actionExtend, detailExtendFailed
+		case TaskReimage:
+			v.Status, action, detail = Errored, actionReimage, detailUnknown
 		case TaskDelete:
 			v.Status, action, detail = ErrorDeleting, "", ""
 		case TaskRevert:

@@ -86,21 +86,8 @@ func (a *Agent) deleteSnapshot(ctx context.Context, p *Snapshot) error {
 		if err := s.snapshots.Delete(tx, p.ID); err != nil {
 			return err
 		}
-		return s.wakeDeleted(tx, p.VolumeID)
+		return s.wake(tx, p.VolumeID)
 	}))
-}
-
-// wakeDeleted lets the agent look again at a volume that waits for its last snapshot's end.
-func (s *Service) wakeDeleted(tx *record.Tx, volumeID string) error {
-	v, err := s.volumes.Get(tx, volumeID)
-	if err != nil || v.Task.Kind != TaskDelete {
-		return notFoundIsNil(err)
-	}
-	n, err := s.snapshots.Count(tx, record.Eq("volume", volumeID))
-	if err != nil || n > 0 {
-		return err
-	}
-	return s.saveVolume(tx, v)
 }
 
 func (a *Agent) removeSnapshot(ctx context.Context, id, volumeID string) error {
@@ -122,7 +109,7 @@ func (s *Service) reportSnapshot(ctx context.Context, was *Snapshot, fn func(tx 
 			return err
 		}
 		p.Task, p.UpdatedAt = Task{}, s.now()
-		return s.snapshots.Report(tx, p)
+		return errors.Join(s.snapshots.Report(tx, p), s.wake(tx, p.VolumeID))
 	})
 	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
 		return nil
@@ -228,7 +215,9 @@ func (a *Agent) connect(ctx context.Context, v *Volume, at *Attachment) error {
 	if err != nil {
 		a.options.Log.Error("giving up", "attachment", at.ID, "volume", v.ID, "pool", a.host, "error", err)
 		return a.service.reportAttachment(ctx, at, func(tx *record.Tx, at *Attachment) error {
-			at.Reason, at.Connector = firstLine(err), nil
+			if at.Reason = firstLine(err); at.Target == nil {
+				at.Connector = nil
+			}
 			if at.Status == AttachmentAttaching {
 				at.Status = AttachmentErrored
 			}
@@ -237,7 +226,7 @@ func (a *Agent) connect(ctx context.Context, v *Volume, at *Attachment) error {
 	}
 	a.succeeded(attachmentsKind + "/" + at.ID)
 	return a.service.reportAttachment(ctx, at, func(_ *record.Tx, at *Attachment) error {
-		at.Target = &target
+		at.Target, at.Reason = &target, ""
 		return nil
 	})
 }

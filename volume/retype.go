@@ -50,7 +50,7 @@ func (s *Service) Retype(ctx context.Context, scope Scope, id string, newType, p
 
 // retypable says why a volume cannot become one of the type.
 func (s *Service) retypable(tx *record.Tx, v *Volume, t *Type) error {
-	shared := isTrue(t.Specs["multiattach"])
+	shared := t.asks("multiattach")
 	if shared != v.Multiattach && v.Status != Available {
 		return fault.Wrap(ErrInvalid, "Invalid input received: Invalid volume_type passed, retypes affecting multiattach are only allowed on available volumes, the specified volume however currently has a status of: %s.", v.Status)
 	}
@@ -79,11 +79,11 @@ func (s *Service) retypable(tx *record.Tx, v *Volume, t *Type) error {
 func (s *Service) frontEndLimits(tx *record.Tx, typeID string) (string, error) {
 	t, err := s.types.Get(tx, typeID)
 	if err != nil || t.QoSID == "" {
-		return "", ignoreMissing(err)
+		return "", notFoundIsNil(err)
 	}
 	q, err := s.qos.Get(tx, t.QoSID)
 	if err != nil || q.Consumer == "back-end" {
-		return "", ignoreMissing(err)
+		return "", notFoundIsNil(err)
 	}
 	return q.ID, nil
 }
@@ -132,7 +132,7 @@ func (s *Service) hostForType(tx *record.Tx, v *Volume, t *Type, policy string) 
 	}
 	p, err := s.choosePool(tx, []Type{*t}, v.Zone, v.SizeGiB)
 	if err != nil {
-		return "", ignoreMissing(err)
+		return "", notFoundIsNil(err)
 	}
 	return p.Name, nil
 }

@@ -50,34 +50,24 @@ type TaskKind string
 
 // The tasks.
 const (
-	TaskCreate   TaskKind = "create"
-	TaskExtend   TaskKind = "extend"
-	TaskDelete   TaskKind = "delete"
-	TaskRevert   TaskKind = "revert"
-	TaskUpload   TaskKind = "upload"
-	TaskMigrate  TaskKind = "migrate"
-	TaskManage   TaskKind = "manage"
-	TaskUnmanage TaskKind = "unmanage"
-	TaskBackup   TaskKind = "backup"
-	TaskRestore  TaskKind = "restore"
+	TaskCreate  TaskKind = "create"
+	TaskExtend  TaskKind = "extend"
+	TaskDelete  TaskKind = "delete"
+	TaskRevert  TaskKind = "revert"
+	TaskReimage TaskKind = "reimage"
 )
 
 // Task is what the agent of a volume's pool has to do with it; the zero value is nothing.
 type Task struct {
 	Kind TaskKind `json:",omitempty"`
-	// ID is what else it is about: the snapshot to go back to, the image or backup to write, the name to adopt.
+	// ID is what else it is about: the snapshot to go back to, or the new image.
 	ID string `json:",omitempty"`
-	// SizeGiB is what the volume grows to, Host and TypeID where it moves and what it becomes.
-	SizeGiB      int    `json:",omitempty"`
-	Host, TypeID string `json:",omitempty"`
+	// SizeGiB is what the volume grows to.
+	SizeGiB int `json:",omitempty"`
 	// Before is the status to return to.
 	Before Status `json:",omitempty"`
 	// RequestID is the request that wanted it, for messages.
 	RequestID string `json:",omitempty"`
-	// Forced deletes whatever depends on it.
-	Forced bool `json:",omitempty"`
-	// Cascade deletes the snapshots of the volume first.
-	Cascade bool `json:",omitempty"`
 }
 
 // Volume is a disk that outlives servers.

@@ -72,6 +72,13 @@ func TestVolumesFromImages(t *testing.T) {
 	require.Equal(t, 100, v.Progress)
 	require.Equal(t, content, read(t, pool, v.ID, len(content)))
 
+	c.images.add("debian", "another")
+	require.ErrorIs(t, c.ReimageVolume(t.Context(), blue, v.ID, "debian", false), volume.ErrNotFound)
+	require.NoError(t, c.ReimageVolume(t.Context(), red, v.ID, "debian", false))
+	v = c.await(t, v.ID, volume.Available)
+	require.Equal(t, "debian", v.ImageMetadata["image_id"])
+	require.Equal(t, "another"+strings.Repeat("\x00", 1<<19), read(t, pool, v.ID, 7+(1<<19)))
+
 	_, err := c.CreateVolume(t.Context(), red, volume.VolumeSpec{ImageID: "none", SizeGiB: 1})
 	require.ErrorIs(t, err, volume.ErrInvalid)
 	c.images.status = "queued"
