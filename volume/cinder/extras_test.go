@@ -180,6 +180,8 @@ func TestGophercloudUploadAndEncryption(t *testing.T) {
 	require.Equal(t, "private", up.Visibility)
 	require.Equal(t, "uploading", up.Status)
 	c.await(t, id, volume.Available)
+	require.NoError(t, volumes.ReImage(ctx, client, id, volumes.ReImageOpts{ImageID: imageUUID}).ExtractErr())
+	c.await(t, id, volume.Available)
 
 	kind, err := volumetypes.Create(ctx, admin, volumetypes.CreateOpts{Name: "luks"}).Extract()
 	require.NoError(t, err)
