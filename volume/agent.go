@@ -115,12 +115,28 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer leave()
+	defer a.meet()()
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.jobs.loop.Run(ctx) })
 	wg.Go(func() { a.beat(ctx) })
 	wg.Wait()
 	return nil
+}
+
+// meet lets the other agents of this process find this one, until what it returns is called.
+func (a *Agent) meet() (part func()) {
+	s := a.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agents[a.host] = a
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.agents[a.host] == a {
+			delete(s.agents, a.host)
+		}
+	}
 }
 
 // changed looks again at what has changed.

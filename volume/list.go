@@ -202,7 +202,9 @@ func marker(err error, id string) error {
 	return err
 }
 
-func noMarker(id string) error { return fault.Wrap(ErrNotFound, "Marker %s could not be found.", id) }
+func noMarker(id string) error {
+	return fault.Wrap(ErrNotFound, "The marker %s could not be found.", id)
+}
 
 // holds says that all wanted labels are there.
 func holds(metadata, wanted map[string]string) bool {

@@ -51,7 +51,7 @@ func momentOrEmpty(t *time.Time) any {
 }
 
 // connection says how the attachment's host reaches the volume: "local" with a device_path, or "nbd" with the export of
-// a server of block devices. The credentials of such a server are shown to admins only, as which compute asks.
+// a server of block devices. Credentials are shown to operators and other services only.
 func (c *call) connection(at *volume.Attachment) (kind string, data object) {
 	data = object{"volume_id": at.VolumeID, "access_mode": accessMode(at), "encrypted": false, "qos_specs": nil, "cacheable": false}
 	target := at.Target
@@ -69,7 +69,7 @@ func (c *call) connection(at *volume.Attachment) (kind string, data object) {
 	data["export"], data["address"], data["socket"] = target.NBD.Export, nilIfEmpty(target.NBD.Address), nilIfEmpty(target.NBD.Socket)
 	if tls := target.NBD.TLS; tls != nil {
 		data["tls"] = true
-		if c.admin() {
+		if c.trusted() {
 			data["tls_ca"], data["tls_certificate"], data["tls_key"] = string(tls.CA), string(tls.Certificate), string(tls.Key)
 		}
 	}
