@@ -62,7 +62,7 @@ func TestBadRequests(t *testing.T) {
 		{"red", "3.0", "GET", "/volumes?limit=-1", ``, 400, "limit param must be positive"},
 		{"red", "3.0", "GET", "/volumes?offset=-1", ``, 400, "offset"},
 		{"red", "3.0", "GET", "/volumes?offset=99999999999999999999", ``, 400, "offset"},
-		{"red", "3.0", "GET", "/volumes?marker=NONE", ``, 404, "marker"},
+		{"red", "3.0", "GET", "/volumes?marker=NONE", ``, 404, "could not be found"},
 		{"red", "3.0", "GET", "/volumes?sort=name&sort_key=id", ``, 400, "deprecated"},
 		{"red", "3.0", "GET", "/volumes?sort=nothing", ``, 400, "ort key"},
 		{"red", "3.0", "GET", "/volumes?sort=name:up", ``, 400, "sort direction"},
