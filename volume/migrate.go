@@ -111,7 +111,7 @@ func (a *Agent) copyOver(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	err = a.copyTo(ctx, j, v, to)
+	err = a.copyTo(ctx, j, v, to, keyID == "")
 	return errors.Join(err, to.Close())
 }
 
@@ -151,7 +151,7 @@ func (a *Agent) makeCopy(ctx context.Context, j *job, v *Volume, keyID string) (
 	return a.openPlain(ctx, j.NewID, driver.ReadWrite, keyID)
 }
 
-func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device) error {
+func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device, fresh bool) error {
 	s := a.service
 	from, err := a.openPlain(ctx, v.key(), driver.ReadOnly, v.EncryptionKeyID)
 	if err != nil {
@@ -161,7 +161,7 @@ func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device)
 	if to.Size() < size {
 		err = fault.Wrap(ErrInvalid, "pool %s makes volumes of %d bytes from such of %d", j.Target, to.Size(), size)
 	} else {
-		err = copyDevice(ctx, from, to, j.Next, size, func(next int64) error {
+		err = copyDevice(ctx, from, to, fresh, j.Next, size, func(next int64) error {
 			return s.store.Update(ctx, func(tx *record.Tx) error { return s.migrated(tx, j, next, size) })
 		})
 	}
