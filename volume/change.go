@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -315,7 +316,8 @@ func (s *Service) ResetVolume(ctx context.Context, scope Scope, id string, reset
 	return err
 }
 
-// ExtendVolume makes a volume larger, in use too. Whoever uses it is told when it has grown.
+// ExtendVolume makes a volume larger, in use too. Whoever uses it is told when it has grown. Where the pool has no room,
+// the volume is as it was, and a [Message] says so.
 func (s *Service) ExtendVolume(ctx context.Context, scope Scope, id string, sizeGiB int) error {
 	_, err := s.changeVolume(ctx, scope, id, func(tx *record.Tx, v *Volume) error {
 		if v.Status != Available && v.Status != InUse {
@@ -333,12 +335,26 @@ func (s *Service) ExtendVolume(ctx context.Context, scope Scope, id string, size
 		if err := s.fitsQuota(tx, v, sizeGiB); err != nil {
 			return err
 		}
+		if fits, err := s.growthFits(tx, v, sizeGiB); err != nil || !fits {
+			return errors.Join(err, s.message(tx, v.ProjectID, scope.RequestID, aboutVolume, v.ID, actionExtend, detailNoBackend))
+		}
 		v.Task = Task{Kind: TaskExtend, SizeGiB: sizeGiB, Before: v.Status, RequestID: scope.RequestID}
 		// The quota counts the new size from now on; what becomes of it is known later.
 		v.PreviousStatus, v.Status = v.Status, Extending
 		return nil
 	})
 	return err
+}
+
+// growthFits says whether the volume's pool has room for it to grow.
+func (s *Service) growthFits(tx *record.Tx, v *Volume, sizeGiB int) (bool, error) {
+	p, err := s.pools.Get(tx, v.Host)
+	if err != nil {
+		return true, notFoundIsNil(err) // its agent will say
+	}
+	promised, err := s.promised(tx, v.Host)
+	_, fits := p.room(promised, int64(sizeGiB-v.SizeGiB)*gib)
+	return fits, err
 }
 
 // fitsQuota refuses a volume that would become larger than the project may have. Others that grow at the same time count

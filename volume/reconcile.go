@@ -35,7 +35,7 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	}
 	if err == nil {
 		a.succeeded(volumesKind + "/" + id)
-		if v.Task.Kind != TaskRevert {
+		if v.Task.Kind == TaskExtend || v.Task.Kind == TaskDelete {
 			a.measure(ctx)
 		}
 		return nil
@@ -102,6 +102,7 @@ func (a *Agent) create(ctx context.Context, v *Volume) error {
 	if err := a.apply(ctx, want, others...); err != nil {
 		return err
 	}
+	a.measure(ctx) // before the promise of its room ends
 	return a.service.done(ctx, v, func(_ *record.Tx, v *Volume) error {
 		if v.BackupID != "" {
 			return nil // the restoration ends the creation
@@ -211,13 +212,17 @@ func (s *Service) wentBack(tx *record.Tx, snapshotID string) error {
 }
 
 func (a *Agent) revertContent(ctx context.Context, v *Volume) error {
+	passphrase, err := a.service.passphrase(ctx, v.EncryptionKeyID)
+	if err != nil {
+		return err
+	}
 	defer a.turn(v.ID)()
 	if r, ok := a.volumes.(driver.Reverter); ok {
 		if err := r.Revert(ctx, v.key(), v.Task.ID); err != nil {
 			return err
 		}
 		// Its size is the snapshot's now; a volume that has grown since stays as large.
-		return a.volumes.Apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib})
+		return a.volumes.Apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib, Passphrase: passphrase})
 	}
 	return a.copyBack(ctx, v)
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 var kills = flag.Int("kills", 15, "how often TestKill kills a process")
@@ -57,14 +58,19 @@ func (s step) on(state map[string]thing) map[string]thing {
 }
 
 // TestKill kills a process that works on a pool, at random moments, and looks at what the next one finds: everything that was
-// acknowledged, what was under way wholly or not at all, and nothing else.
+// acknowledged, what was under way wholly or not at all, and nothing else. Now and then the power fails too.
 func TestKill(t *testing.T) {
 	dir, o := pool(t, 2<<30)
 	d := driverOf(t, dir, o)
 	state := map[string]thing{}
 	for round := range *kills {
 		var pending map[int]step
-		state, pending = killed(t, dir, o, state)
+		power := round%3 == 2
+		state, pending = killed(t, dir, o, state, power)
+		if power {
+			require.ErrorContains(t, d.Unmount(t.Context()), "has stopped")
+			require.NoError(t, unix.Unmount(dir, 0))
+		}
 		d = driverOf(t, dir, o)
 		found := inspect(t, d)
 		for _, s := range pending {
@@ -79,6 +85,17 @@ func TestKill(t *testing.T) {
 	}
 	removeAll(t, d, state)
 	require.Empty(t, inspect(t, d))
+}
+
+// loseLog has the file system forget what was not made durable, as if the power had failed (XFS_IOC_GOINGDOWN of xfs_fs.h, with
+// XFS_FSOP_GOING_FLAGS_NOLOGFLUSH).
+func loseLog(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	const goingDown, noLogFlush = 0x8004587d, 2
+	require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), goingDown, noLogFlush))
+	require.NoError(t, f.Close())
 }
 
 // settled says whether a step that was under way has been done: what it is about is all as before, or all as after.
@@ -105,20 +122,28 @@ func settled(t *testing.T, s step, before, found map[string]thing) map[string]th
 	return before
 }
 
-// killed runs a worker and kills it. It returns what was acknowledged, and what was under way.
-func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]thing) (map[string]thing, map[int]step) {
+// killed runs workers and kills them; or one, for which the power fails as soon as it has acknowledged something, before anything
+// else is made durable. It returns what was acknowledged, and what was under way.
+func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]thing, power bool) (map[string]thing, map[int]step) {
 	t.Helper()
 	child := exec.Command("/proc/self/exe")
 	options, err := json.Marshal(o)
 	require.NoError(t, err)
 	child.Env = append(os.Environ(), killVariable+"="+dir, "FILEVOLUME_TEST_OPTIONS="+string(options))
-	child.Stderr = os.Stderr
+	if power {
+		child.Env = append(child.Env, "FILEVOLUME_TEST_WORKERS=1") // it fails, and says so
+	} else {
+		child.Stderr = os.Stderr
+	}
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	pending := map[int]step{}
 	lines := bufio.NewScanner(out)
 	die := rand.IntN(120)
+	if power {
+		die = 2*rand.IntN(40) + 1
+	}
 	for n := 0; lines.Scan(); n++ {
 		var s step
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &s), lines.Text())
@@ -128,13 +153,18 @@ func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]th
 		} else {
 			pending[s.Worker] = s
 		}
+		if n == die && power {
+			loseLog(t, dir)
+			_ = child.Process.Kill()
+			break
+		}
 		if n == die {
 			// Not only at moments when it writes a line.
 			time.AfterFunc(time.Duration(rand.IntN(20_000))*time.Microsecond, func() { _ = child.Process.Signal(syscall.SIGKILL) })
 		}
 	}
 	require.Error(t, child.Wait())
-	require.False(t, child.ProcessState.Exited(), "it ended by itself")
+	require.True(t, power || !child.ProcessState.Exited(), "it ended by itself")
 	return state, pending
 }
 
@@ -222,7 +252,11 @@ func beKilled(dir string) int {
 	}
 	var wg sync.WaitGroup
 	var out sync.Mutex
-	for n := range 4 {
+	workers := 4
+	if os.Getenv("FILEVOLUME_TEST_WORKERS") != "" {
+		workers = 1
+	}
+	for n := range workers {
 		w := &worker{Driver: d, number: n, out: &out, state: map[string]thing{}}
 		wg.Go(func() {
 			for {
