@@ -12,9 +12,9 @@ import (
 
 // backupPlace is where the objects of a backup are.
 type backupPlace struct {
-	store                        BackupStore
-	project, container, prefix   string
-	backupID, volumeID, parentID string
+	store                      BackupStore
+	project, container, prefix string
+	backupID, volumeID         string
 	// chunk is how much of the volume an object covers, and pieces are the numbers of those that have one.
 	chunk  int64
 	pieces []int

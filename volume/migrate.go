@@ -29,9 +29,9 @@ func (v *Volume) migrating() bool {
 }
 
 // MigrateVolume moves a volume that is not in use to another pool: "host@backend#pool", or "host@backend" where that has
-// only one. Meanwhile it is in maintenance, whatever lock says, and cannot be attached. Force is of no consequence: contents
-// are always copied.
-func (s *Service) MigrateVolume(ctx context.Context, scope Scope, id string, host, cluster string, force, lock bool) error {
+// only one. Meanwhile it is in maintenance and cannot be attached, whatever the last argument (lock) says; contents are always
+// copied, as the one before it (force) asks.
+func (s *Service) MigrateVolume(ctx context.Context, scope Scope, id string, host, cluster string, _, _ bool) error {
 	if err := mustAdmin(scope, "volume_extension:volume_admin_actions:migrate_volume"); err != nil {
 		return err
 	}
