@@ -66,7 +66,7 @@ var modulesOf = map[string][]string{
 	"objectstore/s3objects":    append([]string{uuid, s3client}, s3needs...),
 	"objectstore/swiftobjects": {uuid, swift},
 	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
-	"volume": {uuid}, "volume/filevolume": {system, enter, uuid}, "volume/drivertest": {testify, yaml, uuid},
+	"volume": {uuid}, "volume/filevolume": {system, enter, uuid}, "volume/rbdvolume": {system, enter}, "volume/drivertest": {testify, yaml, uuid},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto}, "volume/cinder": {uuid, crypto},
 	"objectstore/swift": {uuid, crypto},

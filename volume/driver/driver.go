@@ -53,7 +53,8 @@ type Volumes interface {
 	Remove(ctx context.Context, id string) error
 	// ApplySnapshots takes those snapshots that do not exist yet, all at one moment, all or none. Their volumes may be
 	// connected and written to. A volume that is not there is fs.ErrNotExist, unless its snapshot is; an identifier that
-	// another volume's snapshot has is fs.ErrInvalid.
+	// another volume's snapshot has is fs.ErrInvalid. A technology that cannot take those of several volumes at one moment
+	// refuses them (errors.ErrUnsupported).
 	ApplySnapshots(ctx context.Context, want ...Snapshot) error
 	// RemoveSnapshot deletes a snapshot. What was made from it stays whole.
 	RemoveSnapshot(ctx context.Context, id string) error
@@ -258,12 +259,13 @@ type Connection struct {
 	Shared bool
 }
 
-// Target is how a host reaches a volume: one of Path and NBD. A pool in memory gives neither: only servers that are in
+// Target is how a host reaches a volume: one of Path, NBD and RBD. A pool in memory gives neither: only servers that are in
 // memory too can use it.
 type Target struct {
 	// Path is a file or block device on the connecting host.
 	Path string
 	NBD  *NBD
+	RBD  *RBD
 	// Format is "raw", or "qcow2" of a file that nobody else may open meanwhile; "luks" of one whose content is a LUKS
 	// container around a raw one.
 	Format string

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io/fs"
 	"sync"
 
@@ -48,7 +49,24 @@ func (s *suite) snapshotOnce() {
 	s.only(other, n, m)
 }
 
+// several skips a part about snapshots of several volumes, if the driver refuses them.
+func (s *suite) several() {
+	s.t.Helper()
+	a, b := driver.Snapshot{ID: id(), VolumeID: s.volume(mib)}, driver.Snapshot{ID: id(), VolumeID: s.volume(mib)}
+	if err := s.ApplySnapshots(s.ctx, a, b); errors.Is(err, errors.ErrUnsupported) {
+		s.only(a.VolumeID, b.VolumeID)
+		s.t.Skip("the driver does not take snapshots of several volumes at one moment")
+	} else {
+		require.NoError(s.t, err)
+	}
+	for _, n := range []driver.Snapshot{a, b} {
+		require.NoError(s.t, s.RemoveSnapshot(s.ctx, n.ID))
+		require.NoError(s.t, s.Remove(s.ctx, n.VolumeID))
+	}
+}
+
 func (s *suite) allOrNone() {
+	s.several()
 	a, b := s.volume(mib), s.volume(mib)
 	n, m := id(), id()
 	require.ErrorIs(s.t, s.ApplySnapshots(s.ctx,
@@ -96,6 +114,7 @@ func (s *suite) number(volume string) uint64 {
 }
 
 func (s *suite) oneMoment() {
+	s.several()
 	var volumes, connections []string
 	var devices []driver.Device
 	for range 3 {

@@ -1,0 +1,132 @@
+//go:build linux
+
+package rbdvolume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/kintoun/kintoun/volume/driver"
+)
+
+const releasedPrefix = "released-"
+
+// Unmanaged lists the pool's images that are not the driver's.
+func (d *Driver) Unmanaged(ctx context.Context) ([]driver.Unmanaged, error) {
+	entries, err := d.entries(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("rbdvolume: pool %s: %w", d.pool, err)
+	}
+	snapshots := map[string]bool{}
+	for _, e := range entries {
+		if e.Snapshot != "" {
+			snapshots[e.Image] = true
+		}
+	}
+	var all []driver.Unmanaged
+	for _, e := range entries {
+		if e.Snapshot != "" || foreign(e.Image) != nil {
+			continue
+		}
+		u := driver.Unmanaged{Name: e.Image, Bytes: e.Bytes, Reason: unfit(e.Bytes, snapshots[e.Image])}
+		u.Safe = u.Reason == ""
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+// foreign returns an fs.ErrInvalid for names that no image of somebody else has.
+func foreign(name string) error {
+	own, _ := volumeOf(name)
+	making, ok := strings.CutPrefix(name, makingPrefix)
+	if own != "" || ok && driver.CheckID(making) == nil || name == "" || strings.ContainsAny(name, "/@") {
+		return fmt.Errorf("%q cannot be adopted: %w", name, fs.ErrInvalid)
+	}
+	return nil
+}
+
+// unfit says why an image cannot become a volume.
+func unfit(bytes int64, snapshots bool) string {
+	switch {
+	case bytes <= 0 || bytes%512 != 0:
+		return "its size is not a multiple of 512 bytes"
+	case snapshots:
+		return "it has snapshots, which would outlive the volume (rbd snap purge)"
+	}
+	return ""
+}
+
+// Adopt makes an image of somebody else's a volume, by another name.
+func (d *Driver) Adopt(ctx context.Context, name, id string) error {
+	if err := errors.Join(ctx.Err(), driver.CheckID(id), foreign(name)); err != nil {
+		return fmt.Errorf("rbdvolume: adopt: %w", err)
+	}
+	if err := d.adopt(ctx, name, id); err != nil {
+		return fmt.Errorf("rbdvolume: adopt image %q as volume %s: %w", name, id, err)
+	}
+	return nil
+}
+
+func (d *Driver) adopt(ctx context.Context, name, id string) error {
+	_, adoptedErr := d.info(ctx, volumePrefix+id)
+	if adoptedErr != nil && !is(adoptedErr, syscall.ENOENT) {
+		return adoptedErr
+	}
+	var snapshots []struct{}
+	out, err := d.rbd(ctx, "snap", "ls", d.spec(name), "--format", "json")
+	if err := decode(out, err, &snapshots); err != nil {
+		if is(err, syscall.ENOENT) && adoptedErr == nil {
+			return nil // by an earlier call
+		}
+		return err
+	}
+	if adoptedErr == nil {
+		return fmt.Errorf("another has that identifier: %w", fs.ErrInvalid)
+	}
+	i, err := d.info(ctx, name)
+	if err != nil {
+		return err
+	}
+	if why := unfit(i.Bytes, len(snapshots) > 0); why != "" {
+		return fmt.Errorf("%s: %w", why, fs.ErrInvalid)
+	}
+	return d.rename(ctx, name, volumePrefix+id)
+}
+
+// Release gives a volume up as the image released-ID. One that has snapshots, or is encrypted, is not anybody's: ErrBusy.
+func (d *Driver) Release(ctx context.Context, id string) (string, error) {
+	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
+		return "", fmt.Errorf("rbdvolume: volume %w", err)
+	}
+	if err := d.unconnected(ctx, id); err != nil {
+		return "", err
+	}
+	if err := d.release(ctx, id); err != nil {
+		return "", fmt.Errorf("rbdvolume: release volume %s: %w", id, err)
+	}
+	return releasedPrefix + id, nil
+}
+
+func (d *Driver) release(ctx context.Context, id string) error {
+	i, err := d.info(ctx, volumePrefix+id)
+	if err != nil {
+		return err
+	}
+	x, err := d.index(ctx)
+	if err != nil {
+		return err
+	}
+	for snapshot, p := range x.snapshots {
+		if p.image == i.ID {
+			return fmt.Errorf("it has snapshot %s: %w", snapshot, driver.ErrBusy)
+		}
+	}
+	if x.luks[i.ID] > 0 {
+		return fmt.Errorf("it is encrypted, which its image does not tell: %w", driver.ErrBusy)
+	}
+	return d.rename(ctx, i.Name, releasedPrefix+id)
+}

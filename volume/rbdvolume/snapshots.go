@@ -1,0 +1,215 @@
+//go:build linux
+
+package rbdvolume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/kintoun/kintoun/volume/driver"
+)
+
+// locate finds the image that a snapshot is of; fs.ErrNotExist if there is none.
+func (d *Driver) locate(ctx context.Context, snapshotID string) (*image, place, error) {
+	x, err := d.index(ctx)
+	if err != nil {
+		return nil, place{}, err
+	}
+	p, ok := x.snapshots[snapshotID]
+	if !ok {
+		return nil, p, fs.ErrNotExist
+	}
+	i, err := d.imageOf(ctx, p)
+	if err != nil {
+		return nil, p, err
+	}
+	// The key comes before the snapshot, and goes after it.
+	switch _, err := d.info(ctx, i.Name+"@"+snapshotPrefix+snapshotID); {
+	case is(err, syscall.ENOENT):
+		return nil, p, fs.ErrNotExist
+	case err != nil:
+		return nil, p, err
+	}
+	return i, p, nil
+}
+
+// imageOf is the image of that identifier, under the volume's name or the one that it is kept under.
+func (d *Driver) imageOf(ctx context.Context, p place) (*image, error) {
+	i, err := d.info(ctx, volumePrefix+p.volume)
+	if err == nil && i.ID == p.image {
+		return i, nil
+	}
+	if err != nil && !is(err, syscall.ENOENT) {
+		return nil, err
+	}
+	i, err = d.info(ctx, (&image{ID: p.image}).kept(p.volume))
+	if is(err, syscall.ENOENT) {
+		return nil, fs.ErrNotExist
+	}
+	return i, err
+}
+
+// ApplySnapshots takes a snapshot. Ceph has no snapshots of several images that could be cloned or read: more than one that
+// does not exist yet are refused.
+func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) error {
+	err := ctx.Err()
+	for _, s := range want {
+		err = errors.Join(err, s.Check())
+	}
+	if err != nil {
+		return fmt.Errorf("rbdvolume: %w", err)
+	}
+	var missing []driver.Snapshot
+	for _, s := range want {
+		there, err := d.taken(ctx, s)
+		if err != nil {
+			return fmt.Errorf("rbdvolume: snapshot %s of volume %s: %w", s.ID, s.VolumeID, err)
+		}
+		if !there {
+			missing = append(missing, s)
+		}
+	}
+	switch {
+	case len(missing) == 0:
+		return nil
+	case len(missing) > 1:
+		return fmt.Errorf("rbdvolume: snapshots of %d volumes at one moment: Ceph's snapshots of groups cannot be cloned: %w", len(missing), errors.ErrUnsupported)
+	}
+	if err := d.take(ctx, missing[0]); err != nil {
+		return fmt.Errorf("rbdvolume: snapshot %s of volume %s: %w", missing[0].ID, missing[0].VolumeID, err)
+	}
+	return nil
+}
+
+// taken says whether the snapshot is there. If not, it can be taken.
+func (d *Driver) taken(ctx context.Context, s driver.Snapshot) (bool, error) {
+	_, p, err := d.locate(ctx, s.ID)
+	switch {
+	case err == nil && p.volume != s.VolumeID:
+		return false, fmt.Errorf("there is one of volume %s: %w", p.volume, fs.ErrInvalid)
+	case err == nil:
+		return true, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	case p.volume != "":
+		// A killed call has left it.
+		if err := d.removeKey(ctx, snapshotKey(s.ID, p)); err != nil {
+			return false, err
+		}
+	}
+	_, err = d.info(ctx, volumePrefix+s.VolumeID)
+	return false, err
+}
+
+func (d *Driver) take(ctx context.Context, s driver.Snapshot) error {
+	i, err := d.info(ctx, volumePrefix+s.VolumeID)
+	if err != nil {
+		return err
+	}
+	if err := d.setKey(ctx, snapshotKey(s.ID, place{volume: s.VolumeID, image: i.ID})); err != nil {
+		return err
+	}
+	_, err = d.rbd(ctx, "snap", "create", d.spec(i.Name+"@"+snapshotPrefix+s.ID), "--no-progress")
+	return err
+}
+
+// RemoveSnapshot deletes a snapshot.
+func (d *Driver) RemoveSnapshot(ctx context.Context, id string) error {
+	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
+		return fmt.Errorf("rbdvolume: snapshot %w", err)
+	}
+	if err := d.forgetSnapshot(ctx, id); err != nil {
+		return fmt.Errorf("rbdvolume: snapshot %s: %w", id, err)
+	}
+	return nil
+}
+
+func (d *Driver) forgetSnapshot(ctx context.Context, id string) error {
+	x, err := d.index(ctx)
+	if err != nil {
+		return err
+	}
+	p, ok := x.snapshots[id]
+	if !ok {
+		return nil
+	}
+	i, err := d.imageOf(ctx, p)
+	if err == nil {
+		err = d.removeSnapshot(ctx, i.Name+"@"+snapshotPrefix+id)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := d.removeKey(ctx, snapshotKey(id, p)); err != nil || i == nil {
+		return err
+	}
+	if _, there := volumeOf(i.Name); there {
+		return nil
+	}
+	return d.collect(ctx, i.Name)
+}
+
+// Revert makes the volume a new clone of its snapshot, whatever the size, at once: the image before is kept for its snapshots.
+func (d *Driver) Revert(ctx context.Context, volumeID, snapshotID string) error {
+	if err := errors.Join(ctx.Err(), (driver.Snapshot{ID: snapshotID, VolumeID: volumeID}).Check()); err != nil {
+		return fmt.Errorf("rbdvolume: %w", err)
+	}
+	if err := d.unconnected(ctx, volumeID); err != nil {
+		return err
+	}
+	if err := d.revert(ctx, volumeID, snapshotID); err != nil {
+		return fmt.Errorf("rbdvolume: volume %s to snapshot %s: %w", volumeID, snapshotID, err)
+	}
+	return nil
+}
+
+func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string) error {
+	before, err := d.info(ctx, volumePrefix+volumeID)
+	if err != nil {
+		return err
+	}
+	from, p, err := d.locate(ctx, snapshotID)
+	if err != nil {
+		return err
+	}
+	if p.volume != volumeID {
+		return fmt.Errorf("it is of volume %s: %w", p.volume, fs.ErrInvalid)
+	}
+	making, moment := makingPrefix+volumeID, from.Name+"@"+snapshotPrefix+snapshotID
+	x, err := d.index(ctx)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.remove(ctx, making), d.clone(ctx, moment, making)); err != nil {
+		return err
+	}
+	if outside := x.luks[from.ID]; outside > 0 {
+		if err := d.markEncrypted(ctx, making, outside); err != nil {
+			return err
+		}
+	}
+	if err := d.setKey(ctx, revertKey(volumeID)); err != nil {
+		return err
+	}
+	// From here on a new driver ends it, if this one cannot.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := d.rename(ctx, before.Name, before.kept(volumeID)); err != nil {
+		return err
+	}
+	if err := d.endRevert(ctx, volumeID); err != nil {
+		return err
+	}
+	return d.collect(ctx, before.kept(volumeID))
+}
+
+// endRevert gives the new image the volume's name.
+func (d *Driver) endRevert(ctx context.Context, volumeID string) error {
+	if err := d.name(ctx, makingPrefix+volumeID, volumePrefix+volumeID); err != nil {
+		return err
+	}
+	return d.removeKey(ctx, revertKey(volumeID))
+}
