@@ -4,9 +4,12 @@ package rbdvolume_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,3 +106,112 @@ func factory(t testing.TB) drivertest.Pool {
 func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory) }
 
 func BenchmarkVolumes(b *testing.B) { drivertest.BenchmarkVolumes(b, factory) }
+
+// TestChapter runs the lines of the package's first screen.
+func TestChapter(t *testing.T) {
+	c, _ := cluster(t)
+	ctx, pool, config := t.Context(), c.pool, c.Config
+	volume, snapshot, connection := uuid.NewString(), uuid.NewString(), uuid.NewString()
+	volumes, err := rbdvolume.New(ctx, pool, &rbdvolume.Options{Config: config})
+	require.NoError(t, err)
+	err = volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 100 << 30})
+	require.NoError(t, err)
+	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
+	require.NoError(t, err)
+	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})
+	require.NoError(t, err)
+	require.Equal(t, []string{cephtest.Monitor}, target.RBD.Monitors)
+	require.NoError(t, volumes.Disconnect(ctx, volume, connection))
+	require.NoError(t, volumes.Remove(ctx, volume))
+	require.NoError(t, volumes.RemoveSnapshot(ctx, snapshot))
+}
+
+func TestProbe(t *testing.T) {
+	c, o := cluster(t)
+	require.NoError(t, rbdvolume.Probe(t.Context(), c.pool, o))
+	require.ErrorIs(t, rbdvolume.Probe(t.Context(), "nowhere", o), rbdvolume.ErrUnavailable)
+	require.ErrorIs(t, rbdvolume.Probe(t.Context(), "a/b", o), fs.ErrInvalid)
+	d := open(t, o)
+	all, err := d.Unmanaged(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, all, "it took away what it made")
+}
+
+// TestANewDriverMends leaves what calls leave that are killed between two commands.
+func TestANewDriverMends(t *testing.T) {
+	c, o := cluster(t)
+	d := open(t, o)
+	ctx, place := t.Context(), c.pool+"/"+o.Namespace+"/"
+	run := func(args ...string) {
+		t.Helper()
+		_, err := c.Run(ctx, args[0], args[1:]...)
+		require.NoError(t, err)
+	}
+	key := func(name string) {
+		run("rados", "--pool", c.pool, "--namespace", o.Namespace, "setomapval", "kintoun.index", name, "")
+	}
+	v, n, reverted, gone, lost, clone := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
+	for _, id := range []string{v, reverted, gone} {
+		require.NoError(t, d.Apply(ctx, driver.Volume{ID: id, Bytes: 1 << 20}))
+	}
+	// An image that never got its name, and a moment that was to be copied.
+	run("rbd", "create", place+"making-"+clone, "--size", "1M")
+	run("rbd", "snap", "create", place+"volume-"+v+"@copy-"+clone)
+	// A snapshot whose key was written alone, and one whose key was lost.
+	out, err := c.Run(ctx, "rbd", "info", place+"volume-"+v, "--format", "json")
+	require.NoError(t, err)
+	var image struct{ ID string }
+	require.NoError(t, json.Unmarshal([]byte(out), &image))
+	key("snapshot/" + lost + "/" + v + "/" + image.ID)
+	run("rbd", "snap", "create", place+"volume-"+v+"@snapshot-"+n)
+	// A volume that was renamed, and not yet deleted.
+	run("rbd", "rename", place+"volume-"+gone, place+"kept-"+gone+".1234")
+	// A revert between its two renames.
+	key("revert/" + reverted)
+	run("rbd", "rename", place+"volume-"+reverted, place+"kept-"+reverted+".5678")
+	run("rbd", "create", place+"making-"+reverted, "--size", "2M")
+
+	d = open(t, o)
+	all, err := d.List(ctx)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []driver.Observed{
+		{Kind: driver.KindVolume, ID: v, Bytes: 1 << 20},
+		{Kind: driver.KindSnapshot, ID: n, VolumeID: v, Bytes: 1 << 20},
+		{Kind: driver.KindVolume, ID: reverted, Bytes: 2 << 20},
+	}, all)
+	names, err := c.Run(ctx, "rbd", "ls", strings.TrimSuffix(place, "/"))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"volume-" + v, "volume-" + reverted}, strings.Fields(names))
+	keys, err := c.Run(ctx, "rados", "--pool", c.pool, "--namespace", o.Namespace, "listomapkeys", "kintoun.index")
+	require.NoError(t, err)
+	require.Equal(t, "snapshot/"+n+"/"+v+"/"+image.ID+"\n", keys)
+	require.NoError(t, d.Apply(ctx, driver.Volume{ID: clone, Bytes: 1 << 20, Source: driver.Source{SnapshotID: n}}))
+	require.NoError(t, d.RemoveSnapshot(ctx, n))
+	require.NoError(t, d.Remove(ctx, v))
+	require.NoError(t, d.Remove(ctx, clone))
+	names, err = c.Run(ctx, "rbd", "ls", strings.TrimSuffix(place, "/"))
+	require.NoError(t, err)
+	require.Equal(t, "volume-"+reverted+"\n", names, "the images of clones and their sources are gone in the end")
+}
+
+// TestKilledCommands ends calls at all sorts of moments.
+func TestKilledCommands(t *testing.T) {
+	_, o := cluster(t)
+	d := open(t, o)
+	source := uuid.NewString()
+	require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: source, Bytes: 1 << 20}))
+	for n := range 8 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*150*time.Millisecond)
+		want := driver.Volume{ID: uuid.NewString(), Bytes: 2 << 20, Source: driver.Source{VolumeID: source}}
+		if err := d.Apply(ctx, want); err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		cancel()
+		d = open(t, o)
+		require.NoError(t, d.Apply(t.Context(), want))
+		require.NoError(t, d.Remove(t.Context(), want.ID))
+	}
+	all, err := d.List(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []driver.Observed{{Kind: driver.KindVolume, ID: source, Bytes: 1 << 20}}, all)
+}
