@@ -177,7 +177,7 @@ func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (*
 		return nil, err
 	}
 	// Only the daemon listens from here on: when it ends, the connection does.
-	client, err := net.Dial("unix", socket)
+	client, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	_ = listener.Close()
 	if err == nil {
 		var c *nbd.Client

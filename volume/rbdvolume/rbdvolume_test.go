@@ -3,20 +3,25 @@
 package rbdvolume_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/lab"
 	"github.com/kintoun/kintoun/internal/lab/cephtest"
+	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/rbdvolume"
@@ -214,4 +219,59 @@ func TestKilledCommands(t *testing.T) {
 	all, err := d.List(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []driver.Observed{{Kind: driver.KindVolume, ID: source, Bytes: 1 << 20}}, all)
+}
+
+// TestAServerReachesIt has a QEMU that may do little, as servers' may, open a target and write to it.
+func TestAServerReachesIt(t *testing.T) {
+	_, o := cluster(t)
+	labtest.RequireProgram(t, "qemu-system-x86_64", "qemu-system-x86")
+	d := open(t, o)
+	c := driver.Connection{ID: uuid.NewString(), VolumeID: uuid.NewString(), Host: "host1"}
+	require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: c.VolumeID, Bytes: 1 << 20}))
+	target, err := d.Connect(t.Context(), c)
+	require.NoError(t, err)
+	node, err := json.Marshal(rbdvolume.Node(target.RBD, false))
+	require.NoError(t, err)
+
+	cmd := exec.CommandContext(t.Context(), "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "none", "-monitor", "stdio",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-object", "secret,id=key,format=base64,data="+target.RBD.Key, "-blockdev", string(node))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	cmd.Stderr = os.Stderr
+	require.NoError(t, cmd.Start())
+	said := bufio.NewScanner(out)
+	wait := func(part string) {
+		t.Helper()
+		for said.Scan() {
+			t.Log(said.Text())
+			if strings.Contains(said.Text(), part) {
+				return
+			}
+		}
+		require.Fail(t, "QEMU did not say "+part, "%v", cmd.Wait())
+	}
+	write := func(command string) {
+		t.Helper()
+		_, err := fmt.Fprintln(in, command)
+		require.NoError(t, err)
+	}
+	write(`qemu-io image "write -P 7 0 4k"`)
+	wait("wrote 4096/4096 bytes")
+	write("quit")
+	for said.Scan() {
+		t.Log(said.Text())
+	}
+	require.NoError(t, cmd.Wait())
+	require.NoError(t, d.Disconnect(t.Context(), c.VolumeID, c.ID))
+	dev, err := d.Open(t.Context(), c.VolumeID, driver.ReadOnly)
+	require.NoError(t, err)
+	content := make([]byte, 4096)
+	_, err = dev.ReadAt(content, 0)
+	require.NoError(t, err)
+	require.Equal(t, bytes.Repeat([]byte{7}, 4096), content)
+	require.NoError(t, dev.Close())
 }
