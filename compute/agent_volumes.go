@@ -180,14 +180,8 @@ func (s *Service) volumeDone(ctx context.Context, serverID string, was AttachedV
 // volumeGaveUp ends what could not be done: a volume that the server has stays attached, one that it has not got is let go.
 func (s *Service) volumeGaveUp(ctx context.Context, serverID string, was AttachedVolume, cause error) error {
 	if was.State == VolumeAttaching {
-		attachments, err := s.volumes.Attachments(ctx, serverID)
-		if err != nil {
+		if err := s.dropPromise(ctx, serverID, was.VolumeID); err != nil {
 			return err
-		}
-		if id := attachments[was.VolumeID]; id != "" {
-			if err := s.volumes.DropAttachment(ctx, id); err != nil {
-				return err
-			}
 		}
 	}
 	err := s.changeVolume(ctx, serverID, was, s.servers.Update, func(tx *record.Tx, v *Server, at *AttachedVolume) error {
@@ -211,10 +205,7 @@ func (a *Agent) endAbandonedVolumes(ctx context.Context, v *Server) error {
 		if at.State != VolumeReserving || a.service.now().Sub(at.Since) < abandonedAfter || a.service.volumes == nil {
 			continue
 		}
-		attachments, err := a.service.volumes.Attachments(ctx, v.ID)
-		if err == nil && attachments[at.VolumeID] != "" {
-			err = a.service.volumes.DropAttachment(ctx, attachments[at.VolumeID])
-		}
+		err := a.service.dropPromise(ctx, v.ID, at.VolumeID)
 		if err == nil {
 			err = a.service.giveUpVolume(ctx, v.ID, at, errors.New("the attachment was cut short"))
 		}

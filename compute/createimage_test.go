@@ -22,14 +22,14 @@ func TestServersOfVolumesAreKeptAsImages(t *testing.T) {
 	require.ErrorIs(t, err, compute.ErrNotFound)
 
 	taken := 0
-	c.volumes.Fail = func(call string) error {
+	c.volumes.FailWith(func(call string) error {
 		if call == "snapshot" {
 			if taken++; taken == 2 {
 				return errors.New("no room")
 			}
 		}
 		return nil
-	}
+	})
 	_, err = c.CreateImage(t.Context(), red, v.ID, "kept", nil)
 	require.ErrorContains(t, err, "no room")
 	require.Zero(t, c.volumes.Snapshots(), "what was begun is undone")

@@ -23,6 +23,10 @@ func (s *Service) endAbandoned(ctx context.Context, host string) error {
 		return err
 	}
 	for i := range abandoned {
+		// Nobody is to wait for volumes that were promised to a server that does not come.
+		if err := s.dropVolumes(ctx, &abandoned[i], true); err != nil {
+			return err
+		}
 		if err := s.gaveUp(ctx, &abandoned[i], errors.New("the creation was cut short")); err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -99,187 +98,6 @@ func (v *Server) dropVolume(id string) {
 	v.Volumes = slices.DeleteFunc(v.Volumes, func(a AttachedVolume) bool { return a.ID == id })
 }
 
-// VolumeAttach is a volume to attach.
-type VolumeAttach struct {
-	VolumeID, Tag string
-	// DeleteOnTermination deletes the volume with the server.
-	DeleteOnTermination bool
-	// NoShared refuses volumes that several servers may have.
-	NoShared bool
-}
-
-// AttachVolume gives a volume to a server, running or stopped, and returns as it is being attached.
-func (s *Service) AttachVolume(ctx context.Context, scope Scope, serverID string, spec VolumeAttach) (AttachedVolume, error) {
-	var none AttachedVolume
-	if _, err := s.Server(ctx, scope, serverID); err != nil {
-		return none, err
-	}
-	volume, err := s.findVolume(ctx, scope, spec.VolumeID)
-	if err != nil {
-		return none, err
-	}
-	if volume.Shareable && spec.NoShared {
-		return none, errNoShared
-	}
-	if err := s.awaitDetached(ctx, scope, serverID, spec.VolumeID); err != nil {
-		return none, err
-	}
-	at, err := s.noteVolume(ctx, scope, serverID, spec, volume)
-	if err != nil {
-		return none, err
-	}
-	attachment, err := s.volumes.ReserveVolume(ctx, scope, spec.VolumeID, serverID)
-	if err != nil {
-		err = volumeFault(err)
-		return none, errors.Join(err, s.giveUpVolume(context.WithoutCancel(ctx), serverID, at, err))
-	}
-	return s.promised(context.WithoutCancel(ctx), serverID, at, attachment)
-}
-
-var errNoShared = fault.Wrap(ErrInvalid, "Multiattach volumes are only supported starting with compute API version 2.60.")
-
-func (s *Service) findVolume(ctx context.Context, scope Scope, id string) (Volume, error) {
-	if s.volumes == nil {
-		return Volume{}, fault.Wrap(ErrUnsupported, "There is no volume service here.")
-	}
-	volume, err := s.volumes.Volume(ctx, scope, id)
-	return volume, notFound(err, "Volume %s could not be found.", id)
-}
-
-// volumeFault says in Nova's words that a volume cannot be had.
-func volumeFault(err error) error {
-	if errors.Is(err, ErrConflict) || errors.Is(err, ErrInvalid) {
-		return fault.Wrap(ErrInvalid, "Invalid volume: %s", err.Error())
-	}
-	return err
-}
-
-// detachWait bounds the wait for the end of a detachment that the volume service knows to have ended already.
-const detachWait = 5 * time.Second
-
-// awaitDetached lets the detachment of the same volume end first: a client that has seen the volume become available need not
-// know that the server's record is the last to change.
-func (s *Service) awaitDetached(ctx context.Context, scope Scope, serverID, volumeID string) error {
-	wait, cancel := context.WithTimeout(ctx, detachWait)
-	defer cancel()
-	_, err := s.Await(wait, scope, serverID, func(v *Server) bool {
-		at := v.volume(volumeID)
-		return at == nil || at.State != VolumeDetaching
-	})
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return nil
-	}
-	return err
-}
-
-// noteVolume writes down that the volume is wanted, before anything is promised: what a kill leaves can be found.
-func (s *Service) noteVolume(ctx context.Context, scope Scope, serverID string, spec VolumeAttach, volume Volume) (at AttachedVolume, err error) {
-	_, err = s.modify(ctx, scope, serverID, func(tx *record.Tx, v *Server) error {
-		if err := v.mayChange(scope); err != nil {
-			return err
-		}
-		if err := v.require("attach_volume", []VMState{Active, Stopped}); err != nil {
-			return err
-		}
-		if v.volume(spec.VolumeID) != nil {
-			return fault.Wrap(ErrInvalid, "Invalid volume: volume %s is already attached to instances: %s", spec.VolumeID, serverID)
-		}
-		at = AttachedVolume{
-			ID: uuid.NewString(), VolumeID: spec.VolumeID, State: VolumeReserving, Device: v.freeDevice(), Tag: spec.Tag,
-			DeleteOnTermination: spec.DeleteOnTermination, SizeGiB: volume.SizeGiB, Since: s.now(),
-		}
-		if at.Device == "" {
-			return fault.Wrap(ErrForbidden, "The maximum allowed number of disk devices (%d) to attach to a single instance has been exceeded.", maxDisks)
-		}
-		v.Volumes = append(v.Volumes, at)
-		return s.begin(tx, scope, v, "attach_volume", "compute_attach_volume")
-	})
-	return at, err
-}
-
-// promised hands a volume over to the server's agent.
-func (s *Service) promised(ctx context.Context, serverID string, at AttachedVolume, attachment string) (AttachedVolume, error) {
-	err := s.changeVolume(ctx, serverID, at, s.servers.Update, func(_ *record.Tx, _ *Server, now *AttachedVolume) error {
-		now.State, now.AttachmentID, now.Since = VolumeAttaching, attachment, s.now()
-		at = *now
-		return nil
-	})
-	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
-		// The server was deleted meanwhile.
-		return at, errors.Join(fault.Wrap(ErrNotFound, "Instance %s could not be found.", serverID), s.volumes.DropAttachment(ctx, attachment))
-	}
-	return at, err
-}
-
-// changeVolume changes a server's volume if it is still as it was seen; else errNothing.
-func (s *Service) changeVolume(ctx context.Context, serverID string, was AttachedVolume, save func(*record.Tx, *Server) error, fn func(tx *record.Tx, v *Server, at *AttachedVolume) error) error {
-	return s.store.Update(ctx, func(tx *record.Tx) error {
-		v, err := s.servers.Get(tx, serverID)
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(v.Volumes, func(a AttachedVolume) bool { return a.ID == was.ID })
-		if i < 0 || v.Volumes[i].State != was.State || v.Volumes[i].SizeGiB != was.SizeGiB || v.VMState == Deleted || v.TaskState == Deleting {
-			return errNothing
-		}
-		if err := fn(tx, v, &v.Volumes[i]); err != nil {
-			return err
-		}
-		v.UpdatedAt = s.now()
-		return save(tx, v)
-	})
-}
-
-// giveUpVolume takes a volume from a server's record that it has not got.
-func (s *Service) giveUpVolume(ctx context.Context, serverID string, at AttachedVolume, cause error) error {
-	err := s.changeVolume(ctx, serverID, at, s.servers.Report, func(tx *record.Tx, v *Server, now *AttachedVolume) error {
-		v.dropVolume(now.ID)
-		return s.finish(tx, v, cause)
-	})
-	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// DetachVolume takes a volume from a server, and returns as it is being detached.
-func (s *Service) DetachVolume(ctx context.Context, scope Scope, serverID, volumeID string) error {
-	if _, err := s.Server(ctx, scope, serverID); err != nil {
-		return err
-	}
-	if _, err := s.findVolume(ctx, scope, volumeID); err != nil {
-		return err
-	}
-	_, err := s.modify(ctx, scope, serverID, func(tx *record.Tx, v *Server) error {
-		at := v.volume(volumeID)
-		switch {
-		case at == nil:
-			return notAttached(serverID, volumeID)
-		case at.Root:
-			return fault.Wrap(ErrInvalid, "Cannot detach a root device volume")
-		}
-		if err := v.mayChange(scope); err != nil {
-			return err
-		}
-		if err := v.require("detach_volume", []VMState{Active, Stopped}); err != nil {
-			return err
-		}
-		if h, err := s.hosts.Get(tx, v.Host); err != nil || !s.Up(h) {
-			return fault.Wrap(ErrConflict, "Service is unavailable at this time.")
-		}
-		if at.State == VolumeDetaching || at.State == VolumeReserving {
-			return fault.Wrap(ErrInvalid, "Invalid volume: Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' to detach.")
-		}
-		at.State, at.Since = VolumeDetaching, s.now()
-		return s.begin(tx, scope, v, "detach_volume", "compute_detach_volume")
-	})
-	return err
-}
-
-func notAttached(serverID, volumeID string) error {
-	return fault.Wrap(ErrNotFound, "Instance %s is not attached to volume %s", serverID, volumeID)
-}
-
 // UpdateVolumeAttachment says whether a volume is deleted with its server.
 func (s *Service) UpdateVolumeAttachment(ctx context.Context, scope Scope, serverID, volumeID string, deleteOnTermination bool) error {
 	_, err := s.modify(ctx, scope, serverID, func(_ *record.Tx, v *Server) error {
@@ -291,6 +109,25 @@ func (s *Service) UpdateVolumeAttachment(ctx context.Context, scope Scope, serve
 		return nil
 	})
 	return err
+}
+
+// SwapVolume would put another volume in the place of one, which is for a volume service alone that moves a volume, and for
+// none here: it says what is wrong with the wish, or [ErrConflict].
+func (s *Service) SwapVolume(ctx context.Context, scope Scope, serverID, oldID, newID string) error {
+	old, err := s.findVolume(ctx, scope, oldID)
+	if err != nil {
+		return err
+	}
+	if _, err := s.findVolume(ctx, scope, newID); err != nil {
+		return asInvalid(err)
+	}
+	if _, err := s.VolumeAttachment(ctx, scope, serverID, oldID); err != nil {
+		return err
+	}
+	if old.Shareable {
+		return fault.Wrap(ErrInvalid, "Swapping multi-attach volumes with more than one read/write attachment is not supported.")
+	}
+	return fault.Wrap(ErrConflict, "volume %s is not migrating; this API should only be called by Cinder", oldID)
 }
 
 // VolumeAttachments lists a server's volumes, those that are being attached or detached too.

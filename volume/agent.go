@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,7 +72,7 @@ type Agent struct {
 	known    bool // to the service
 	failures map[string]int
 	busy     map[string]*attempt // what is being done with volumes
-	seen     map[string]bool     // connections that were made since the agent started
+	seen     map[string]bool     // connections that were made or mended since everything was looked at
 }
 
 // attempt is a task under way.
@@ -114,12 +115,28 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer leave()
+	defer a.meet()()
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.jobs.loop.Run(ctx) })
 	wg.Go(func() { a.beat(ctx) })
 	wg.Wait()
 	return nil
+}
+
+// meet lets the other agents of this process find this one, until what it returns is called.
+func (a *Agent) meet() (part func()) {
+	s := a.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agents[a.host] = a
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.agents[a.host] == a {
+			delete(s.agents, a.host)
+		}
+	}
 }
 
 // changed looks again at what has changed.
@@ -268,6 +285,9 @@ const leftoversKind = "leftovers"
 
 // List names what is to be done in this pool, the connections to mend, and what the driver has that nobody wants.
 func (a *Agent) List(ctx context.Context) ([]string, error) {
+	a.mu.Lock()
+	clear(a.seen) // a connection may have ended since
+	a.mu.Unlock()
 	s := a.service
 	tx := s.store.Read(ctx)
 	var ids []string
@@ -290,11 +310,46 @@ func (a *Agent) List(ctx context.Context) ([]string, error) {
 	if err := add(attachmentsKind, attachments, err); err != nil {
 		return nil, err
 	}
+	strange, err := a.strange(ctx, attachments)
+	return append(ids, strange...), err
+}
+
+// strange names what the driver holds that no record of this pool seems to want. Each is looked at by itself then.
+func (a *Agent) strange(ctx context.Context, attachments []string) ([]string, error) {
+	s := a.service
 	observed, err := a.volumes.List(ctx)
-	for _, o := range observed {
-		ids = append(ids, leftoversKind+"/"+string(o.Kind)+"/"+o.ID)
+	if err != nil {
+		return nil, err
 	}
-	return ids, err
+	tx, here := s.store.Read(ctx), record.Eq("host", a.host)
+	wanted := map[driver.Kind]map[string]bool{driver.KindVolume: {}, driver.KindSnapshot: {}}
+	for _, of := range []struct {
+		kind driver.Kind
+		list func() ([]string, error)
+	}{
+		{driver.KindVolume, func() ([]string, error) { return s.volumes.Texts(tx, "id", here) }},
+		{driver.KindVolume, func() ([]string, error) { return s.volumes.Texts(tx, "kept", here) }},
+		{driver.KindSnapshot, func() ([]string, error) { return s.snapshots.Texts(tx, "id", here) }},
+	} {
+		texts, err := of.list()
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range texts {
+			wanted[of.kind][id] = true
+		}
+	}
+	connections := map[string]bool{}
+	for _, id := range attachments {
+		connections[id] = true
+	}
+	var ids []string
+	for _, o := range observed {
+		if !wanted[o.Kind][o.ID] || slices.ContainsFunc(o.Connections, func(id string) bool { return !connections[id] }) {
+			ids = append(ids, leftoversKind+"/"+string(o.Kind)+"/"+o.ID)
+		}
+	}
+	return ids, nil
 }
 
 // Reconcile makes one thing in the pool match what is wanted of it.

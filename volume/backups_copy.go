@@ -12,9 +12,9 @@ import (
 
 // backupPlace is where the objects of a backup are.
 type backupPlace struct {
-	store                        BackupStore
-	project, container, prefix   string
-	backupID, volumeID, parentID string
+	store                      BackupStore
+	project, container, prefix string
+	backupID, volumeID         string
 	// chunk is how much of the volume an object covers, and pieces are the numbers of those that have one.
 	chunk  int64
 	pieces []int
@@ -47,6 +47,11 @@ func (p *backupPlace) open(ctx context.Context, number int) (r io.ReadCloser, h 
 
 // backupChain are a backup and those that it builds on, the full one first.
 type backupChain []*backupPlace
+
+// has says whether any of the chain has an object for the piece. If none has, it is zeroes.
+func (c backupChain) has(number int) bool {
+	return slices.ContainsFunc(c, func(p *backupPlace) bool { return p.has(number) })
+}
 
 // hashes are those of the blocks of a piece as the last backup of the chain has it.
 func (c backupChain) hashes(ctx context.Context, number int, length int64) (blockHashes, error) {
@@ -122,6 +127,14 @@ func backUp(ctx context.Context, from driver.Device, to *backupPlace, parents ba
 	for number := progress.Next; number < pieceCount(size, to.chunk); number++ {
 		offset := int64(number) * to.chunk
 		piece := data[:min(to.chunk, size-offset)]
+		progress.Next = number + 1
+		empty, err := isHole(from, offset, int64(len(piece)))
+		if err != nil {
+			return fmt.Errorf("look for data at %d: %w", offset, err)
+		}
+		if empty && !parents.has(number) {
+			continue
+		}
 		if err := readSparse(ctx, from, piece, offset); err != nil {
 			return fmt.Errorf("read at %d: %w", offset, err)
 		}
@@ -139,12 +152,11 @@ func backUp(ctx context.Context, from driver.Device, to *backupPlace, parents ba
 			}
 			progress.Pieces = append(progress.Pieces, number)
 		}
-		progress.Next = number + 1
 		if err := report(progress); err != nil {
 			return err
 		}
 	}
-	return nil
+	return report(progress)
 }
 
 // restore writes the content of the chain's last backup to a device that is at least as large, from piece next on.
@@ -155,11 +167,8 @@ func restore(ctx context.Context, chain backupChain, size int64, to driver.Devic
 	for number := next; number < pieceCount(size, last.chunk); number++ {
 		offset := int64(number) * last.chunk
 		piece := data[:min(last.chunk, size-offset)]
-		if err := chain.read(ctx, number, piece); err != nil {
+		if err := restorePiece(ctx, chain, number, to, piece, offset); err != nil {
 			return err
-		}
-		if err := writeSparse(ctx, to, piece, offset); err != nil {
-			return fmt.Errorf("write at %d: %w", offset, err)
 		}
 		if err := to.Sync(); err != nil {
 			return err
@@ -167,6 +176,19 @@ func restore(ctx context.Context, chain backupChain, size int64, to driver.Devic
 		if err := report(number + 1); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func restorePiece(ctx context.Context, chain backupChain, number int, to driver.Device, piece []byte, offset int64) error {
+	if sparse, ok := to.(driver.Sparse); ok && !chain.has(number) {
+		return errors.Join(ctx.Err(), sparse.Zero(offset, int64(len(piece))))
+	}
+	if err := chain.read(ctx, number, piece); err != nil {
+		return err
+	}
+	if err := writeSparse(ctx, to, piece, offset); err != nil {
+		return fmt.Errorf("write at %d: %w", offset, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -193,76 +194,6 @@ func (s *Service) UpdateVolume(ctx context.Context, scope Scope, id string, upda
 	return v, s.fill(s.store.Read(ctx), v)
 }
 
-// SetVolumeMetadata adds to a volume's metadata, or replaces it, and returns all of it.
-func (s *Service) SetVolumeMetadata(ctx context.Context, scope Scope, id string, metadata map[string]string, replace bool) (map[string]string, error) {
-	if err := checkMetadata(metadata); err != nil {
-		return nil, err
-	}
-	v, err := s.changeVolume(ctx, scope, id, func(_ *record.Tx, v *Volume) error {
-		if v.Status == Maintenance || v.Status == Uploading {
-			return invalidVolume("Updating volume metadata is not allowed for volumes in %s status.", v.Status)
-		}
-		v.Metadata = merged(v.Metadata, metadata, replace)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return v.Metadata, nil
-}
-
-// merged never changes old.
-func merged(old, metadata map[string]string, replace bool) map[string]string {
-	all := map[string]string{}
-	if !replace {
-		maps.Copy(all, old)
-	}
-	maps.Copy(all, metadata)
-	return all
-}
-
-// DeleteVolumeMetadata removes a key.
-func (s *Service) DeleteVolumeMetadata(ctx context.Context, scope Scope, id, key string) error {
-	_, err := s.changeVolume(ctx, scope, id, func(_ *record.Tx, v *Volume) error {
-		if v.Status == Maintenance || v.Status == Uploading {
-			return invalidVolume("Deleting volume metadata is not allowed for volumes in %s status.", v.Status)
-		}
-		if _, ok := v.Metadata[key]; !ok {
-			return fault.Wrap(ErrNotFound, "Volume %s has no metadata with key %s.", id, key)
-		}
-		delete(v.Metadata, key)
-		return nil
-	})
-	return err
-}
-
-// SetVolumeImageMetadata adds to what is known of the image that a volume was made from, and returns all of it.
-func (s *Service) SetVolumeImageMetadata(ctx context.Context, scope Scope, id string, metadata map[string]string) (map[string]string, error) {
-	if err := checkMetadata(metadata); err != nil {
-		return nil, err
-	}
-	v, err := s.changeVolume(ctx, scope, id, func(_ *record.Tx, v *Volume) error {
-		v.ImageMetadata = merged(v.ImageMetadata, metadata, false)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return v.ImageMetadata, nil
-}
-
-// DeleteVolumeImageMetadata removes a key.
-func (s *Service) DeleteVolumeImageMetadata(ctx context.Context, scope Scope, id, key string) error {
-	_, err := s.changeVolume(ctx, scope, id, func(_ *record.Tx, v *Volume) error {
-		if _, ok := v.ImageMetadata[key]; !ok {
-			return fault.Wrap(ErrNotFound, "Metadata item was not found.")
-		}
-		delete(v.ImageMetadata, key)
-		return nil
-	})
-	return err
-}
-
 // SetBootable says whether servers can boot from the volume.
 func (s *Service) SetBootable(ctx context.Context, scope Scope, id string, bootable bool) error {
 	_, err := s.changeVolume(ctx, scope, id, func(_ *record.Tx, v *Volume) error { v.Bootable = bootable; return nil })
@@ -315,7 +246,8 @@ func (s *Service) ResetVolume(ctx context.Context, scope Scope, id string, reset
 	return err
 }
 
-// ExtendVolume makes a volume larger, in use too. Whoever uses it is told when it has grown.
+// ExtendVolume makes a volume larger, in use too. Whoever uses it is told when it has grown. Where the pool has no room,
+// the volume is as it was, and a [Message] says so.
 func (s *Service) ExtendVolume(ctx context.Context, scope Scope, id string, sizeGiB int) error {
 	_, err := s.changeVolume(ctx, scope, id, func(tx *record.Tx, v *Volume) error {
 		if v.Status != Available && v.Status != InUse {
@@ -333,12 +265,26 @@ func (s *Service) ExtendVolume(ctx context.Context, scope Scope, id string, size
 		if err := s.fitsQuota(tx, v, sizeGiB); err != nil {
 			return err
 		}
+		if fits, err := s.growthFits(tx, v, sizeGiB); err != nil || !fits {
+			return errors.Join(err, s.message(tx, v.ProjectID, scope.RequestID, aboutVolume, v.ID, actionExtend, detailNoBackend))
+		}
 		v.Task = Task{Kind: TaskExtend, SizeGiB: sizeGiB, Before: v.Status, RequestID: scope.RequestID}
 		// The quota counts the new size from now on; what becomes of it is known later.
 		v.PreviousStatus, v.Status = v.Status, Extending
 		return nil
 	})
 	return err
+}
+
+// growthFits says whether the volume's pool has room for it to grow.
+func (s *Service) growthFits(tx *record.Tx, v *Volume, sizeGiB int) (bool, error) {
+	p, err := s.pools.Get(tx, v.Host)
+	if err != nil {
+		return true, notFoundIsNil(err) // its agent will say
+	}
+	promised, err := s.promised(tx, v.Host)
+	_, fits := p.room(promised, int64(sizeGiB-v.SizeGiB)*gib)
+	return fits, err
 }
 
 // fitsQuota refuses a volume that would become larger than the project may have. Others that grow at the same time count

@@ -35,6 +35,7 @@ func (a *Agent) createFromImage(ctx context.Context, v *Volume, want driver.Volu
 	if err := a.fillFrom(ctx, v, image); err != nil {
 		return errors.Join(fmt.Errorf("copy image %s to volume %s: %w", v.ImageID, v.ID, err), a.remove(context.WithoutCancel(ctx), v.key(), v.ID))
 	}
+	a.measure(ctx) // before the promise of its room ends
 	return s.done(ctx, v, func(_ *record.Tx, v *Volume) error { v.Status = Available; return nil })
 }
 

@@ -97,11 +97,33 @@ func runOf(data []byte) (length int, zero bool) {
 	return length, zero
 }
 
-// copyDevice copies size bytes from offset next on, and reports how far it is when that is durable.
-func copyDevice(ctx context.Context, from io.ReaderAt, to driver.Device, next, size int64, report func(next int64) error) error {
+// isHole says that nothing was ever written in a range, as far as the content knows.
+func isHole(from io.ReaderAt, offset, length int64) (bool, error) {
+	sparse, ok := from.(nextDataer)
+	if !ok {
+		return false, nil
+	}
+	start, _, err := sparse.NextData(offset)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return err == nil && start >= offset+length, err
+}
+
+// copyDevice copies size bytes from offset next on, and reports how far it is when that is durable. Fresh says
+// that the device was full of zeroes in the beginning, as a new volume is, but not what is inside an encrypted one.
+func copyDevice(ctx context.Context, from io.ReaderAt, to driver.Device, fresh bool, next, size int64, report func(next int64) error) error {
 	data := make([]byte, min(defaultBackupChunk, size))
 	for next < size {
 		piece := data[:min(int64(len(data)), size-next)]
+		empty, err := isHole(from, next, int64(len(piece)))
+		if err != nil {
+			return err
+		}
+		if fresh && empty && next+int64(len(piece)) < size {
+			next += int64(len(piece))
+			continue
+		}
 		if err := readSparse(ctx, from, piece, next); err != nil {
 			return err
 		}

@@ -71,19 +71,6 @@ func (s *Service) keyFor(ctx context.Context, scope Scope, p *plan) (string, err
 	return s.newKey(ctx, scope.ProjectID, p.volType)
 }
 
-// insertVolume makes a volume within a transaction of somebody else's. It is neither made from an image nor encrypted by
-// a new key.
-func (s *Service) insertVolume(tx *record.Tx, scope Scope, spec VolumeSpec) (*Volume, error) {
-	p := &plan{spec: spec}
-	if err := checkSpec(&spec); err != nil {
-		return nil, err
-	}
-	if err := s.prepare(tx, scope, p); err != nil {
-		return nil, err
-	}
-	return s.insert(tx, scope, p)
-}
-
 func checkSpec(spec *VolumeSpec) error {
 	sources := 0
 	for _, id := range []string{spec.SnapshotID, spec.SourceVolumeID, spec.ImageID, spec.BackupID} {
@@ -171,7 +158,10 @@ func (s *Service) prepare(tx *record.Tx, scope Scope, p *plan) error {
 	if err := s.findType(tx, scope, p); err != nil {
 		return err
 	}
-	if p.spec.Zone == "" && p.source != nil {
+	if p.source != nil {
+		if p.spec.Zone != "" && p.spec.Zone != p.source.Zone {
+			return fault.Wrap(ErrInvalid, "Invalid input received: Volume must be in the same availability zone as the source: %s", p.source.Zone)
+		}
 		p.spec.Zone = p.source.Zone
 	}
 	if err := s.checkZone(tx, p.spec.Zone); err != nil {
@@ -185,7 +175,8 @@ func (s *Service) prepare(tx *record.Tx, scope Scope, p *plan) error {
 
 // findSource looks up the snapshot or volume that the new one is made from. It has to be in the same pool.
 func (s *Service) findSource(tx *record.Tx, scope Scope, p *plan) (err error) {
-	size, what := 0, ""
+	var size int
+	var what string
 	switch {
 	case p.spec.SnapshotID != "":
 		if p.snapshot, err = s.visibleSnapshot(tx, scope, p.spec.SnapshotID); err != nil {
@@ -332,6 +323,6 @@ func imageMetadata(image *Image) map[string]string {
 		"disk_format": image.DiskFormat, "min_disk": strconv.Itoa(image.MinDiskGiB), "min_ram": strconv.Itoa(image.MinRAMMiB),
 		"size": strconv.FormatInt(image.Size, 10),
 	})
-	maps.DeleteFunc(all, func(key, value string) bool { return strings.HasPrefix(key, "os_glance") })
+	maps.DeleteFunc(all, func(key, _ string) bool { return strings.HasPrefix(key, "os_glance") })
 	return all
 }

@@ -269,7 +269,7 @@ func (s *Service) setGroup(tx *record.Tx, v *Volume, groupID string) error {
 
 // mayJoin says why a volume may not become part of a group.
 func mayJoin(v *Volume, g *Group) error {
-	why := ""
+	var why string
 	switch {
 	case v.ProjectID != g.ProjectID:
 		why = "as they belong to different projects."

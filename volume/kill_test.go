@@ -19,7 +19,11 @@ import (
 func TestACopyThatWasKilledBeginsAnew(t *testing.T) {
 	c := newCloud(t, nil)
 	pool := memvolume.New(memvolume.NewPool(100*gib), nil)
-	_, stop := c.run(t, backend, pool, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	dying := volume.NewAgent(c.Service, backend, pool, nil)
+	go func() { done <- dying.Run(ctx) }()
+	require.NoError(t, dying.Settle(t.Context()))
 	content := strings.Repeat("0123456789abcdef", 3<<16)
 	c.images.add("cirros", content)
 	reached, killed := make(chan bool), make(chan bool)
@@ -37,8 +41,9 @@ func TestACopyThatWasKilledBeginsAnew(t *testing.T) {
 	is, err := c.Volume(t.Context(), red, v.ID)
 	require.NoError(t, err)
 	require.Equal(t, volume.Downloading, is.Status)
-	go func() { time.Sleep(time.Millisecond); close(killed) }()
-	stop()
+	cancel()
+	close(killed)
+	require.NoError(t, <-done)
 	c.images.reading = nil
 	// What the killed copy left, another might have half written.
 	require.NoError(t, pool.Apply(t.Context(), driver.Volume{ID: v.ID, Bytes: gib}))
@@ -206,19 +211,21 @@ func (c *cloud) consistent(t testing.TB, pool driver.Volumes, from map[string]st
 		require.Zero(t, v.Task, "%s %s", v.ID, v.Status)
 		o, ok := has[v.ID]
 		require.True(t, ok, "volume %s (%s) is lost", v.ID, v.Status)
-		require.EqualValues(t, int64(v.SizeGiB)*gib, o.Bytes)
+		require.Equal(t, int64(v.SizeGiB)*gib, o.Bytes)
 		want := content
 		if from[v.ID] == "nothing" {
 			want = strings.Repeat("\x00", len(content))
 		}
-		require.True(t, want == read(t, pool, v.ID, len(content)), "content of volume %s, from %s", v.ID, from[v.ID])
+		if want != read(t, pool, v.ID, len(content)) {
+			t.Fatalf("the content of volume %s is not that of %s", v.ID, from[v.ID])
+		}
 		for _, a := range v.Attachments {
 			if a.Target != nil {
 				require.Contains(t, o.Connections, a.ID)
 			}
 		}
 		for _, id := range o.Connections {
-			require.True(t, len(v.Attachments) > 0, "connection %s of %s is left", id, v.ID)
+			require.NotEmpty(t, v.Attachments, "connection %s of %s is left", id, v.ID)
 		}
 		delete(has, v.ID)
 	}

@@ -157,6 +157,11 @@ func find[T any](tx *record.Tx, table *record.Table[T], k keys, scope Scope, o L
 	if err != nil {
 		return nil, err
 	}
+	if o.Marker != "" && k.owned && !scope.Admin {
+		if n, err := table.Count(tx, record.Eq("id", o.Marker), record.Eq("project", scope.ProjectID)); err != nil || n == 0 {
+			return nil, errors.Join(err, noMarker(o.Marker))
+		}
+	}
 	q := record.Query{Where: where, Order: order, After: o.Marker}
 	if o.Limit > 0 {
 		q.Limit = o.Offset + o.Limit
@@ -189,11 +194,16 @@ func find[T any](tx *record.Tx, table *record.Table[T], k keys, scope Scope, o L
 	return kept[min(o.Offset, len(kept)):], nil
 }
 
+// marker says in the API's words that the record before the page is not there.
 func marker(err error, id string) error {
 	if id != "" && errors.Is(err, ErrInvalid) && strings.Contains(err.Error(), "marker") {
-		return fault.Wrap(ErrInvalid, "Invalid input received: marker [%s] not found", id)
+		return noMarker(id)
 	}
 	return err
+}
+
+func noMarker(id string) error {
+	return fault.Wrap(ErrNotFound, "The marker %s could not be found.", id)
 }
 
 // holds says that all wanted labels are there.

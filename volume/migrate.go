@@ -29,9 +29,9 @@ func (v *Volume) migrating() bool {
 }
 
 // MigrateVolume moves a volume that is not in use to another pool: "host@backend#pool", or "host@backend" where that has
-// only one. Meanwhile it is in maintenance, whatever lock says, and cannot be attached. Force is of no consequence: contents
-// are always copied.
-func (s *Service) MigrateVolume(ctx context.Context, scope Scope, id string, host, cluster string, force, lock bool) error {
+// only one. Meanwhile it is in maintenance and cannot be attached, whatever the last argument (lock) says; contents are always
+// copied, as the one before it (force) asks.
+func (s *Service) MigrateVolume(ctx context.Context, scope Scope, id string, host, cluster string, _, _ bool) error {
 	if err := mustAdmin(scope, "volume_extension:volume_admin_actions:migrate_volume"); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (a *Agent) copyOver(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	err = a.copyTo(ctx, j, v, to)
+	err = a.copyTo(ctx, j, v, to, keyID == "")
 	return errors.Join(err, to.Close())
 }
 
@@ -151,7 +151,7 @@ func (a *Agent) makeCopy(ctx context.Context, j *job, v *Volume, keyID string) (
 	return a.openPlain(ctx, j.NewID, driver.ReadWrite, keyID)
 }
 
-func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device) error {
+func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device, fresh bool) error {
 	s := a.service
 	from, err := a.openPlain(ctx, v.key(), driver.ReadOnly, v.EncryptionKeyID)
 	if err != nil {
@@ -161,7 +161,7 @@ func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device)
 	if to.Size() < size {
 		err = fault.Wrap(ErrInvalid, "pool %s makes volumes of %d bytes from such of %d", j.Target, to.Size(), size)
 	} else {
-		err = copyDevice(ctx, from, to, j.Next, size, func(next int64) error {
+		err = copyDevice(ctx, from, to, fresh, j.Next, size, func(next int64) error {
 			return s.store.Update(ctx, func(tx *record.Tx) error { return s.migrated(tx, j, next, size) })
 		})
 	}

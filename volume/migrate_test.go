@@ -92,14 +92,14 @@ func (w *workshop) newType(name string, specs map[string]string, encrypted bool)
 func TestAVolumeIsRetyped(t *testing.T) {
 	w := newWorkshop(t)
 	w.together()
-	same, two, secret := w.newType("same", nil, false), w.newType("two", map[string]string{"volume_backend_name": "two"}, false), w.newType("secret", nil, true)
+	same, two, _ := w.newType("same", nil, false), w.newType("two", map[string]string{"volume_backend_name": "two"}, false), w.newType("secret", nil, true)
 	v, twin := w.volume(nil), w.volume(nil)
 	w.scribble(v.ID, 1, 10)
 	w.scribble(twin.ID, 1, 10)
 	require.ErrorContains(t, w.service.Retype(t.Context(), w.demo, v.ID, DefaultTypeName, "never"), "requested type has to be different")
 	require.NoError(t, w.service.Retype(t.Context(), w.demo, v.ID, "same", "never"))
 	require.Equal(t, same.ID, w.get(v.ID).TypeID)
-	require.Equal(t, "", w.get(v.ID).MigrationStatus)
+	require.Empty(t, w.get(v.ID).MigrationStatus)
 
 	require.NoError(t, w.service.Retype(t.Context(), w.demo, v.ID, "two", "never"))
 	require.Equal(t, same.ID, w.get(v.ID).TypeID, "it would have to move")
@@ -126,7 +126,6 @@ func TestAVolumeIsRetyped(t *testing.T) {
 	require.False(t, got.Encrypted)
 	require.Empty(t, w.secrets.values)
 	w.same(twin.ID, v.ID)
-	require.Equal(t, secret.Name, "secret")
 	w.nothingLeft()
 }
 

@@ -35,7 +35,7 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	}
 	if err == nil {
 		a.succeeded(volumesKind + "/" + id)
-		if v.Task.Kind != TaskRevert {
+		if v.Task.Kind == TaskExtend || v.Task.Kind == TaskDelete {
 			a.measure(ctx)
 		}
 		return nil
@@ -102,6 +102,7 @@ func (a *Agent) create(ctx context.Context, v *Volume) error {
 	if err := a.apply(ctx, want, others...); err != nil {
 		return err
 	}
+	a.measure(ctx) // before the promise of its room ends
 	return a.service.done(ctx, v, func(_ *record.Tx, v *Volume) error {
 		if v.BackupID != "" {
 			return nil // the restoration ends the creation
@@ -211,13 +212,17 @@ func (s *Service) wentBack(tx *record.Tx, snapshotID string) error {
 }
 
 func (a *Agent) revertContent(ctx context.Context, v *Volume) error {
+	passphrase, err := a.service.passphrase(ctx, v.EncryptionKeyID)
+	if err != nil {
+		return err
+	}
 	defer a.turn(v.ID)()
 	if r, ok := a.volumes.(driver.Reverter); ok {
 		if err := r.Revert(ctx, v.key(), v.Task.ID); err != nil {
 			return err
 		}
 		// Its size is the snapshot's now; a volume that has grown since stays as large.
-		return a.volumes.Apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib})
+		return a.volumes.Apply(ctx, driver.Volume{ID: v.key(), Bytes: int64(v.SizeGiB) * gib, Passphrase: passphrase})
 	}
 	return a.copyBack(ctx, v)
 }
@@ -311,94 +316,4 @@ func (s *Service) wake(tx *record.Tx, volumeID string) error {
 func (a *Agent) remove(ctx context.Context, key, id string) error {
 	defer a.turn(id)()
 	return a.volumes.Remove(ctx, key)
-}
-
-// report changes a volume as its agent left it at was, unless something else has been asked since.
-func (s *Service) report(ctx context.Context, was *Volume, fn func(tx *record.Tx, v *Volume) error) error {
-	err := s.store.Update(ctx, func(tx *record.Tx) error {
-		v, err := s.volumes.Get(tx, was.ID)
-		if err != nil {
-			return err
-		}
-		if v.Task != was.Task || v.Host != was.Host {
-			return errNothing
-		}
-		if err := fn(tx, v); err != nil {
-			return err
-		}
-		v.UpdatedAt = s.now()
-		return s.volumes.Report(tx, v)
-	})
-	if errors.Is(err, errNothing) || errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// done ends a task that succeeded.
-func (s *Service) done(ctx context.Context, was *Volume, fn func(tx *record.Tx, v *Volume) error) error {
-	return s.report(ctx, was, func(tx *record.Tx, v *Volume) error {
-		if err := fn(tx, v); err != nil {
-			return err
-		}
-		if v.Task.Kind == TaskCreate {
-			t := s.now()
-			v.LaunchedAt, v.Progress = &t, 100
-		}
-		if err := s.copied(tx, v); err != nil {
-			return err
-		}
-		reserved := v.Task.Kind == TaskCreate && v.Status == Available
-		v.Task = Task{}
-		if reserved {
-			return s.reservedMeanwhile(tx, v)
-		}
-		return nil
-	})
-}
-
-// reservedMeanwhile keeps the promise that was made of a volume while its image was copied.
-func (s *Service) reservedMeanwhile(tx *record.Tx, v *Volume) error {
-	n, err := s.attachments.Count(tx, record.Eq("volume", v.ID))
-	if err == nil && n > 0 {
-		v.Status = Reserved
-	}
-	return err
-}
-
-// gaveUp ends a task that failed.
-func (s *Service) gaveUp(ctx context.Context, was *Volume, cause error) error {
-	return s.report(ctx, was, func(tx *record.Tx, v *Volume) error {
-		action, detail := actionCreate, detailCreateFailed
-		if err := s.copied(tx, v); err != nil {
-			return err
-		}
-		switch v.Task.Kind {
-		case TaskExtend:
-			v.Status, action, detail = ErrorExtending, actionExtend, detailExtendFailed
-		case TaskReimage:
-			v.Status, action, detail = Errored, actionReimage, detailUnknown
-		case TaskDelete:
-			v.Status, action, detail = ErrorDeleting, "", ""
-		case TaskRevert:
-			v.Status, action, detail = Errored, "", ""
-			if err := s.wentBack(tx, v.Task.ID); err != nil {
-				return err
-			}
-		default:
-			v.Status = Errored
-			if v.ImageID != "" {
-				action, detail = actionDownload, detailUnknown
-				if errors.Is(cause, driver.ErrFull) {
-					detail = detailNoSpace
-				}
-			}
-		}
-		request := v.Task.RequestID
-		v.Task = Task{}
-		if action == "" {
-			return nil
-		}
-		return s.message(tx, v.ProjectID, request, aboutVolume, v.ID, action, detail)
-	})
 }

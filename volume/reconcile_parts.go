@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -238,6 +239,9 @@ func (a *Agent) renew(ctx context.Context, v *Volume, at *Attachment) error {
 		return fmt.Errorf("connection %s of volume %s: %w", at.ID, v.ID, err)
 	}
 	return a.service.reportAttachment(ctx, at, func(_ *record.Tx, at *Attachment) error {
+		if reflect.DeepEqual(at.Target, &target) {
+			return errNothing
+		}
 		at.Target = &target
 		return nil
 	})

@@ -145,8 +145,7 @@ func changeSchema(minor int) *schema {
 	return wrap("volumeAttachment", record(properties, "volumeId"))
 }
 
-// updateAttachment says whether a volume is deleted with its server. To put another volume in its place is for the volume
-// service alone, as it moves one; none does here.
+// updateAttachment says whether a volume is deleted with its server, or puts another in its place.
 func (a *api) updateAttachment(c *call) error {
 	var body struct {
 		VolumeAttachment struct {
@@ -168,6 +167,9 @@ func (a *api) updateAttachment(c *call) error {
 	if err != nil {
 		return err
 	}
+	if !c.at(85) {
+		return a.compute.SwapVolume(c.Context(), c.scope(), serverID, volumeID, in.VolumeID)
+	}
 	for _, fixed := range []struct {
 		name string
 		said *string
@@ -183,7 +185,7 @@ func (a *api) updateAttachment(c *call) error {
 		}
 	}
 	if swap {
-		return fault.Wrap(compute.ErrConflict, "volume %s is not migrating; this API should only be called by Cinder", volumeID)
+		return a.compute.SwapVolume(c.Context(), c.scope(), serverID, volumeID, in.VolumeID)
 	}
 	return c.empty(http.StatusAccepted)
 }

@@ -95,6 +95,15 @@ var powerNames = map[compute.PowerState]string{
 	compute.NoPowerState: "pending", compute.PowerRunning: "running", compute.PowerOff: "shutdown", compute.PowerCrashed: "crashed",
 }
 
+// disks is how many a server has.
+func disks(s *compute.Server) int {
+	n := len(s.AttachedVolumes())
+	if !s.VolumeBacked() {
+		n++
+	}
+	return n
+}
+
 func (a *api) diagnostics(c *call) error {
 	ports, s, err := c.portsOf()
 	if err != nil {
@@ -117,7 +126,7 @@ func (a *api) diagnostics(c *call) error {
 	return c.json(http.StatusOK, object{
 		"state": powerNames[s.PowerState], "driver": "libvirt", "hypervisor": "qemu", "hypervisor_os": nil,
 		"uptime": int(time.Since(*s.LaunchedAt).Seconds()), "config_drive": false,
-		"num_cpus": s.Flavor.VCPUs, "num_nics": len(nics), "num_disks": 1,
+		"num_cpus": s.Flavor.VCPUs, "num_nics": len(nics), "num_disks": disks(s),
 		"cpu_details": []object{}, "disk_details": []object{}, "nic_details": nics,
 		"memory_details": object{"maximum": s.Flavor.MemoryMiB, "used": nil},
 	})

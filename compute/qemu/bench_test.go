@@ -3,6 +3,7 @@
 package qemu_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/compute/qemu"
 	"github.com/stretchr/testify/require"
 )
@@ -96,4 +98,29 @@ func BenchmarkApplyUnchanged(b *testing.B) {
 	}
 	b.StopTimer()
 	require.NoError(b, d.Remove(b.Context(), want.ID))
+}
+
+// BenchmarkVolume measures how long a running guest takes to get a disk and to let go of it.
+func BenchmarkVolume(b *testing.B) {
+	o := options(b)
+	d, err := qemu.New(b.Context(), o)
+	require.NoError(b, err)
+	want := guest(b)
+	require.NoError(b, d.Apply(b.Context(), want))
+	b.Cleanup(func() { require.NoError(b, d.Remove(context.WithoutCancel(b.Context()), want.ID)) })
+	awaitConsole(b, d, want.ID, "login:", 1)
+	v := fileVolume(b, b.TempDir(), 1<<30, nil)
+	var attach, detach time.Duration
+	for b.Loop() {
+		start := time.Now()
+		want.Volumes = []driver.Volume{v}
+		require.NoError(b, d.Apply(b.Context(), want))
+		attach += time.Since(start)
+		start = time.Now()
+		want.Volumes = nil
+		require.NoError(b, d.Apply(b.Context(), want))
+		detach += time.Since(start)
+	}
+	b.ReportMetric(attach.Seconds()*1000/float64(b.N), "ms-attach")
+	b.ReportMetric(detach.Seconds()*1000/float64(b.N), "ms-detach")
 }

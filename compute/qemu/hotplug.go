@@ -23,6 +23,9 @@ const (
 	plugDeadline   = time.Minute
 	unplugPatience = 20 * time.Second
 	unplugAgain    = 2 * time.Second
+	// lookAgain is how often it is looked whether a block node is out of use, lookPause apart.
+	lookAgain = 100
+	lookPause = 20 * time.Millisecond
 )
 
 // hotPlug is a conversation with a running QEMU about its disks. What there is it asks every time: whatever a killed
@@ -135,21 +138,11 @@ func (h *hotPlug) list(ctx context.Context, path string) ([]string, error) {
 // that have grown.
 func (d *Driver) changeVolumes(ctx context.Context, want driver.Server) error {
 	return d.talk(ctx, want.ID, func(h *hotPlug) error {
-		wanted := map[string]bool{}
-		for _, v := range want.Volumes {
-			wanted[v.ID] = true
-		}
-		var failures []error
-		for id := range h.devices {
-			if !wanted[id] {
-				failures = append(failures, h.unplug(ctx, id))
-			}
+		if err := h.takeAway(ctx, want.Volumes); err != nil {
+			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, plugDeadline)
 		defer cancel()
-		if err := errors.Join(append(failures, h.clear(ctx))...); err != nil {
-			return err
-		}
 		for _, v := range want.Volumes {
 			var err error
 			if h.devices[v.ID] {
@@ -163,6 +156,30 @@ func (d *Driver) changeVolumes(ctx context.Context, want driver.Server) error {
 		}
 		return nil
 	})
+}
+
+// takeAway takes the volumes that the server is not to have. A node stays in use for a moment after its device has gone, and
+// what a killed predecessor asked for last may still happen: then it looks again.
+func (h *hotPlug) takeAway(ctx context.Context, wanted []driver.Volume) error {
+	for try := 1; ; try++ {
+		var failures []error
+		for id := range h.devices {
+			if !slices.ContainsFunc(wanted, func(v driver.Volume) bool { return v.ID == id }) {
+				failures = append(failures, h.unplug(ctx, id))
+			}
+		}
+		if err := errors.Join(failures...); err != nil {
+			return err
+		}
+		err := h.clear(ctx)
+		var said *qmp.Error
+		if err == nil || !errors.As(err, &said) || try == lookAgain {
+			return err
+		}
+		if err := errors.Join(pause(ctx, lookPause), h.look(ctx)); err != nil {
+			return err
+		}
+	}
 }
 
 // unplug asks the guest to let go of a disk, and waits until it has.

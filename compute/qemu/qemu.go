@@ -104,7 +104,7 @@ type Options struct {
 	CPU string
 	// Grace is how long a guest may take to power itself off before it is killed. Default: 60 s, as Nova's.
 	Grace time.Duration
-	// HotPlugPorts is how many PCIe ports are kept free in each server for volumes to come. Default: 8; negative: none.
+	// HotPlugPorts is how many PCIe ports are kept free in each server for volumes to come. Default: 16; negative: none.
 	HotPlugPorts int
 	// NoOffload makes guests compute checksums and segment packets themselves, for fabrics that cannot.
 	NoOffload bool
@@ -189,7 +189,7 @@ func (d *Driver) setDefaults() error {
 	setDefault(&o.Binary, "qemu-system-x86_64")
 	setDefault(&o.ImageBinary, "qemu-img")
 	setDefault(&o.Grace, 60*time.Second)
-	setDefault(&o.HotPlugPorts, 8)
+	setDefault(&o.HotPlugPorts, 16)
 	setDefault(&o.ConsoleBytes, 1<<20)
 	return nil
 }

@@ -2,6 +2,7 @@ package cinder
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"time"
 
@@ -50,8 +51,9 @@ func momentOrEmpty(t *time.Time) any {
 	return timestamp(*t)
 }
 
-// connection says how the attachment's host reaches the volume: "local" with a device_path, or "nbd" with the export of
-// a server of block devices. The credentials of such a server are shown to admins only, as which compute asks.
+// connection says how the attachment's host reaches the volume: "local" with a device_path, "nbd" with the export of a
+// server of block devices, or "rbd" as Cinder's own driver for Ceph says it. Credentials are shown to operators and other
+// services only.
 func (c *call) connection(at *volume.Attachment) (kind string, data object) {
 	data = object{"volume_id": at.VolumeID, "access_mode": accessMode(at), "encrypted": false, "qos_specs": nil, "cacheable": false}
 	target := at.Target
@@ -62,18 +64,43 @@ func (c *call) connection(at *volume.Attachment) (kind string, data object) {
 	if target.ReadOnly {
 		data["access_mode"] = "ro"
 	}
-	if target.NBD == nil {
-		data["device_path"] = target.Path
-		return "local", data
+	switch {
+	case target.NBD != nil:
+		c.addNBD(data, at)
+		return "nbd", data
+	case target.RBD != nil:
+		c.addRBD(data, at)
+		return "rbd", data
 	}
-	data["export"], data["address"], data["socket"] = target.NBD.Export, nilIfEmpty(target.NBD.Address), nilIfEmpty(target.NBD.Socket)
-	if tls := target.NBD.TLS; tls != nil {
-		data["tls"] = true
-		if c.admin() {
-			data["tls_ca"], data["tls_certificate"], data["tls_key"] = string(tls.CA), string(tls.Certificate), string(tls.Key)
+	data["device_path"] = target.Path
+	return "local", data
+}
+
+func (c *call) addNBD(data object, at *volume.Attachment) {
+	n := at.Target.NBD
+	data["export"], data["address"], data["socket"], data["tls"] = n.Export, nilIfEmpty(n.Address), nilIfEmpty(n.Socket), n.TLS != nil
+	if n.TLS != nil && c.trusted() {
+		data["tls_ca"], data["tls_certificate"], data["tls_key"] = string(n.TLS.CA), string(n.TLS.Certificate), string(n.TLS.Key)
+	}
+}
+
+func (c *call) addRBD(data object, at *volume.Attachment) {
+	r := at.Target.RBD
+	image := r.Pool + "/" + r.Image
+	if r.Namespace != "" {
+		image = r.Pool + "/" + r.Namespace + "/" + r.Image
+	}
+	hosts, ports := []string{}, []string{}
+	for _, monitor := range r.Monitors {
+		if host, port, err := net.SplitHostPort(monitor); err == nil {
+			hosts, ports = append(hosts, host), append(ports, port)
 		}
 	}
-	return "nbd", data
+	data["name"], data["hosts"], data["ports"], data["cluster_name"] = image, hosts, ports, "ceph"
+	data["auth_enabled"], data["auth_username"], data["secret_type"] = r.User != "", nilIfEmpty(r.User), "ceph"
+	if c.trusted() {
+		data["keyring"] = nilIfEmpty(r.Key)
+	}
 }
 
 func accessMode(at *volume.Attachment) string {

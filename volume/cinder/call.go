@@ -35,6 +35,9 @@ func (c *call) scope() volume.Scope {
 
 func (c *call) admin() bool { return c.caller.IsAdmin() }
 
+// trusted says that the caller may know hosts and credentials: an operator, or another service.
+func (c *call) trusted() bool { return c.admin() || c.caller.HasRole("service") }
+
 // at says whether the request's microversion is at least 3.minor.
 func (c *call) at(minor int) bool { return c.minor >= minor }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/wire"
@@ -74,7 +75,9 @@ func (a *api) listServices(c *call) error {
 	shown := []object{}
 	for i := range services {
 		s := &services[i]
-		if (!query.Has("host") || s.Host == query.Get("host")) && (!query.Has("binary") || s.Binary == query.Get("binary")) {
+		// A host stands for all of its backends.
+		wanted := !query.Has("host") || s.Host == query.Get("host") || strings.HasPrefix(s.Host, query.Get("host")+"@")
+		if wanted && (!query.Has("binary") || s.Binary == query.Get("binary")) {
 			shown = append(shown, c.serviceView(s))
 		}
 	}

@@ -2,6 +2,7 @@ package cinder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -71,6 +72,7 @@ func requested(h http.Header) (int, error) {
 func (a *api) negotiate(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rest, ok := strings.CutPrefix(r.URL.Path, root+"/")
+		slash := strings.HasSuffix(rest, "/")
 		rest = strings.TrimRight(rest, "/")
 		if !ok || rest == "" {
 			inner.ServeHTTP(w, r)
@@ -85,6 +87,11 @@ func (a *api) negotiate(inner http.Handler) http.Handler {
 		n := negotiated{minor: minor}
 		if first, after, more := strings.Cut(rest, "/"); more && !a.known[first] {
 			n.project, rest = first, after
+		}
+		if slash && !strings.Contains(rest, "/") && rest != "default-types" {
+			// Something with an empty identifier is nothing, rather than the list of all.
+			dialect{}.Fault(w, r, http.StatusNotFound, errors.New("The resource could not be found."))
+			return
 		}
 		given := r
 		r = r.Clone(context.WithValue(r.Context(), negotiatedKey{}, n))

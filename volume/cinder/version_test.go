@@ -77,7 +77,8 @@ func TestAddresses(t *testing.T) {
 	for path, code := range map[string]int{
 		"/v3/" + redProject + "/extensions":  200,
 		"/v3/extensions":                     200,
-		"/v3/" + redProject + "/extensions/": 200,
+		"/v3/default-types/nobody/":          404,
+		"/v3/" + redProject + "/volumes/":    404, // a volume with an empty identifier
 		"/v3/" + blueProject + "/extensions": 400,
 		"/v3/" + redProject + "/nothing":     404,
 		"/v3/nothing":                        404,

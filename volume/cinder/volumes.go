@@ -19,7 +19,7 @@ func (a *api) volumeOperations() []operation {
 		{method: "GET", path: "/volumes/{id}", serve: a.showVolume},
 		{method: "PUT", path: "/volumes/{id}", serve: a.updateVolume},
 		{method: "DELETE", path: "/volumes/{id}", serve: a.deleteVolume},
-		{method: "GET", path: "/volumes/{id}/encryption", serve: a.showVolumeEncryption, policy: "volume_extension:volume_encryption_metadata"},
+		{method: "GET", path: "/volumes/{id}/encryption", serve: a.showVolumeEncryption},
 		{method: "POST", path: "/volumes/{id}/action", actions: a.volumeActions()},
 	}
 }

@@ -68,7 +68,7 @@ func (a *api) volumeActions() map[string]action {
 		"os-unmanage":                  forAdmins("volume_extension:volume_unmanage", 0, id(func(c *call, id string) error { return a.volumes.UnmanageVolume(c.Context(), c.scope(), id) })),
 		"os-migrate_volume_completion": {policy: admin + "migrate_volume_completion", unsupported: "The service completes migrations itself."},
 		"os-extend_volume_completion":  {policy: admin + "extend_volume_completion", unsupported: "os-extend_volume_completion needs microversion 3.71: the service extends volumes in use itself."},
-		"os-reimage":                   since(68, action{policy: "", unsupported: "Volumes cannot get another image here: make a new one."}),
+		"os-reimage":                   since(68, with(static(reimageSchema), a.reimageVolume)),
 	}
 }
 
@@ -209,6 +209,19 @@ func (a *api) revertVolume(c *call, in *struct {
 	SnapshotID text `json:"snapshot_id"`
 }) error {
 	return c.accepted(a.volumes.RevertToSnapshot(c.Context(), c.scope(), c.id(), string(in.SnapshotID)))
+}
+
+func reimageSchema() *schema {
+	return record(fields{"image_id": typeUUID(), "reimage_reserved": typeBoolean()}, "image_id")
+}
+
+type reimageBody struct {
+	ImageID  string    `json:"image_id"`
+	Reserved wire.Bool `json:"reimage_reserved"`
+}
+
+func (a *api) reimageVolume(c *call, in *reimageBody) error {
+	return c.accepted(a.volumes.ReimageVolume(c.Context(), c.scope(), c.id(), in.ImageID, bool(in.Reserved)))
 }
 
 func migrateSchema(c *call) *schema {

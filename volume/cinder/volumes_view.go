@@ -96,7 +96,7 @@ func (c *call) attachmentsOf(v *volume.Volume) []object {
 			"id": v.ID, "attachment_id": at.ID, "volume_id": v.ID, "server_id": nilIfEmpty(at.ServerID), "host_name": nil,
 			"device": nilIfEmpty(at.Device), "attached_at": moment(at.AttachedAt),
 		}
-		if c.admin() {
+		if c.trusted() {
 			o["host_name"] = nilIfEmpty(at.AttachedHost)
 		}
 		shown = append(shown, o)

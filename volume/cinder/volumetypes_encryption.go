@@ -101,12 +101,25 @@ func (a *api) createTypeEncryption(c *call) error {
 	return c.json(http.StatusOK, object{"encryption": encryptionView(t, e)})
 }
 
+// encryptionID is the identifier of the type's only encryption, whatever the address calls it: clients say "provider".
+func (a *api) encryptionID(c *call) (string, error) {
+	_, e, err := a.typeEncryption(c)
+	if err != nil || e == nil {
+		return c.PathValue("key"), err
+	}
+	return e.ID, nil
+}
+
 func (a *api) updateTypeEncryption(c *call) error {
 	var body encryptionBody
 	if err := c.body(encryptionSchema(), &body); err != nil {
 		return err
 	}
-	if _, err := a.volumes.UpdateTypeEncryption(c.Context(), c.scope(), c.id(), c.PathValue("key"), body.spec()); err != nil {
+	id, err := a.encryptionID(c)
+	if err != nil {
+		return err
+	}
+	if _, err := a.volumes.UpdateTypeEncryption(c.Context(), c.scope(), c.id(), id, body.spec()); err != nil {
 		return err
 	}
 	spec, said := body.spec(), object{}
@@ -122,5 +135,9 @@ func (a *api) updateTypeEncryption(c *call) error {
 }
 
 func (a *api) deleteTypeEncryption(c *call) error {
-	return c.accepted(a.volumes.DeleteTypeEncryption(c.Context(), c.scope(), c.id(), c.PathValue("key")))
+	id, err := a.encryptionID(c)
+	if err != nil {
+		return err
+	}
+	return c.accepted(a.volumes.DeleteTypeEncryption(c.Context(), c.scope(), c.id(), id))
 }

@@ -13,8 +13,11 @@ const (
 	piece   = int64(1) << 20
 )
 
+// pieces are how many of 4 KiB lie apart in a volume that is in pieces.
+const pieces = 1 << 14
+
 // BenchmarkVolumes measures making volumes of 1 GiB and of 100 GiB, snapshots and clones of one of 100 GiB of which 256 MiB are
-// written, connecting, and writing and reading by 1 MiB.
+// written, snapshots of one of 100 GiB in 16,384 pieces, connecting, and writing and reading by 1 MiB.
 func BenchmarkVolumes(b *testing.B, factory Factory) {
 	for _, c := range []struct {
 		name string
@@ -25,7 +28,7 @@ func BenchmarkVolumes(b *testing.B, factory Factory) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.B, driver.Volumes, string)
-	}{{"Snapshot/100GiB", snapshots}, {"Clone/100GiB", clones}, {"Connect", connections}, {"Write", writes}, {"Read", reads}} {
+	}{{"Snapshot/100GiB", snapshots}, {"Snapshot/100GiB/InPieces", inPieces}, {"Clone/100GiB", clones}, {"Connect", connections}, {"Write", writes}, {"Read", reads}} {
 		b.Run(c.name, func(b *testing.B) {
 			volumes := factory(b).Open(b)
 			c.run(b, volumes, large(b, volumes))
@@ -67,6 +70,19 @@ func snapshots(b *testing.B, volumes driver.Volumes, volume string) {
 		require.NoError(b, volumes.RemoveSnapshot(b.Context(), n))
 		b.StartTimer()
 	}
+}
+
+func inPieces(b *testing.B, volumes driver.Volumes, volume string) {
+	d, err := volumes.Open(b.Context(), volume, driver.ReadWrite)
+	require.NoError(b, err)
+	content := bytesOf(1, 4096)
+	for n := range int64(pieces) {
+		_, err := d.WriteAt(content, 50<<30+n*65536)
+		require.NoError(b, err)
+	}
+	require.NoError(b, d.Sync())
+	require.NoError(b, d.Close())
+	snapshots(b, volumes, volume)
 }
 
 func clones(b *testing.B, volumes driver.Volumes, volume string) {

@@ -74,7 +74,11 @@ func (d *Driver) makeBacking(ctx context.Context) error {
 // error.
 func (d *Driver) backed() (string, error) {
 	var dir, above, backing unix.Stat_t
-	if err := errors.Join(unix.Stat(d.dir, &dir), unix.Stat(filepath.Dir(d.dir), &above), unix.Stat(d.o.BackingFile, &backing)); err != nil {
+	err := unix.Stat(d.dir, &dir)
+	if errors.Is(err, unix.EIO) {
+		return "", fmt.Errorf("the file system on %s has stopped, as it does when the disk below is full (see the kernel's log): unmount it (umount %[1]s) when nothing uses it: %w", d.dir, err)
+	}
+	if err := errors.Join(err, unix.Stat(filepath.Dir(d.dir), &above), unix.Stat(d.o.BackingFile, &backing)); err != nil {
 		return "", err
 	}
 	if dir.Dev == above.Dev {
@@ -112,7 +116,7 @@ func (d *Driver) attach() error {
 	if err := unix.Mount(loop.Name(), d.dir, "xfs", mountFlags, ""); err != nil {
 		return &os.PathError{Op: "mount " + loop.Name() + " on", Path: d.dir, Err: err}
 	}
-	return nil
+	return os.Chmod(d.dir, 0o700)
 }
 
 // configure takes a free loop device. Others take them too: whoever is first has it.

@@ -186,3 +186,35 @@ func TestUnfitFiles(t *testing.T) {
 	require.Error(t, err, fmt.Sprint(v))
 	require.NoError(t, d.Remove(t.Context(), v))
 }
+
+// TestMending has what killed calls leave at their worst moments.
+func TestMending(t *testing.T) {
+	dir, o := pool(t, 300<<20)
+	d := driverOf(t, dir, o)
+	v := uuid.NewString()
+	require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: v, Bytes: 1 << 20}))
+	var ids []string
+	for range 3 {
+		n := uuid.NewString()
+		require.NoError(t, d.ApplySnapshots(t.Context(), driver.Snapshot{ID: n, VolumeID: v}))
+		ids = append(ids, n)
+	}
+	into := func(group string, ids ...string) {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, group), 0o700))
+		for _, n := range ids {
+			require.NoError(t, os.Rename(filepath.Join(dir, "snapshot-"+n), filepath.Join(dir, group, "snapshot-"+n)))
+		}
+	}
+	into(".made-"+ids[0], ids[0])
+	into(".making-"+ids[1], ids[1])
+	require.NoError(t, os.Link(filepath.Join(dir, "volume-"+v), filepath.Join(dir, ".reverting-"+v)))
+	d = driverOf(t, dir, o)
+	all, err := d.List(t.Context())
+	require.NoError(t, err)
+	var got []string
+	for _, x := range all {
+		got = append(got, x.ID)
+	}
+	require.ElementsMatch(t, []string{v, ids[0], ids[2]}, got, "the group that was made is there, the one that was not is gone")
+	requireTidy(t, dir)
+}

@@ -67,7 +67,11 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// clone makes to share from's content, as it is at one moment of the call.
+// clone makes to share from's content, as it is at one moment of the call, whoever writes to it meanwhile (FICLONE, see
+// ioctl_ficlone(2)). The manual does not promise that; the kernel does it. XFS (fs/xfs/xfs_reflink.c, xfs_reflink_remap_prep)
+// takes the file's I/O and mapping locks alone, waits for direct I/O under way, writes back its pages, and has writers wait until
+// all extents are shared, also where it lets readers in (XFS_IREMAPPING, Linux 6.8). btrfs (fs/btrfs/reflink.c,
+// btrfs_remap_file_range) holds the inode's lock and its mapping lock likewise. The conformance suite writes while it clones.
 func clone(to, from *os.File) error {
 	if err := unix.IoctlFileClone(int(to.Fd()), int(from.Fd())); err != nil {
 		return &os.PathError{Op: "clone", Path: from.Name(), Err: err}

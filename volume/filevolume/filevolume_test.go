@@ -3,8 +3,10 @@
 package filevolume_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kintoun/kintoun/internal/lab"
@@ -13,6 +15,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 // A lab has mounts of its own.
@@ -23,7 +26,17 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(killVariable); dir != "" {
 		os.Exit(beKilled(dir))
 	}
-	os.Exit(lab.Main(m.Run))
+	if volumes := os.Getenv(snapshotVariable); volumes != "" {
+		os.Exit(takeSnapshots(strings.Fields(volumes)))
+	}
+	os.Exit(lab.Main(func() int {
+		code := m.Run()
+		if err := goleak.Find(); err != nil && lab.Inside() && code == 0 {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		return code
+	}))
 }
 
 // pool is a pool in a backing file, which is unmounted when the test ends.

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 var kills = flag.Int("kills", 15, "how often TestKill kills a process")
@@ -57,20 +59,30 @@ func (s step) on(state map[string]thing) map[string]thing {
 }
 
 // TestKill kills a process that works on a pool, at random moments, and looks at what the next one finds: everything that was
-// acknowledged, what was under way wholly or not at all, and nothing else.
+// acknowledged, what was under way wholly or not at all, and nothing else. Now and then the power fails too.
 func TestKill(t *testing.T) {
 	dir, o := pool(t, 2<<30)
 	d := driverOf(t, dir, o)
 	state := map[string]thing{}
 	for round := range *kills {
-		var pending map[int]step
-		state, pending = killed(t, dir, o, state)
+		var pending []step
+		power := round%3 == 2
+		state, pending = killed(t, dir, o, state, power)
+		if power {
+			require.ErrorContains(t, d.Unmount(t.Context()), "has stopped")
+			require.NoError(t, unix.Unmount(dir, 0))
+		}
 		d = driverOf(t, dir, o)
 		found := inspect(t, d)
 		for _, s := range pending {
-			state = settled(t, s, state, found)
+			switch {
+			case !power:
+				state = settled(t, s, state, found)
+			case !maps.Equal(state, found): // one did everything up to some step
+				state = s.on(state)
+			}
 		}
-		require.Equal(t, state, found, "round %d", round)
+		requireSame(t, state, found, round)
 		requireTidy(t, dir)
 		if len(state) > 100 {
 			removeAll(t, d, state)
@@ -79,6 +91,30 @@ func TestKill(t *testing.T) {
 	}
 	removeAll(t, d, state)
 	require.Empty(t, inspect(t, d))
+}
+
+// requireSame compares without printing what is the same.
+func requireSame(t *testing.T, want, got map[string]thing, round int) {
+	t.Helper()
+	for id, x := range want {
+		if got[id] == x {
+			delete(got, id)
+			continue
+		}
+		require.Failf(t, "not what was acknowledged", "round %d: %s: %+v, not %+v", round, id, got[id], x)
+	}
+	require.Empty(t, got, "round %d", round)
+}
+
+// loseLog has the file system forget what was not made durable, as if the power had failed (XFS_IOC_GOINGDOWN of xfs_fs.h, with
+// XFS_FSOP_GOING_FLAGS_NOLOGFLUSH).
+func loseLog(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	const goingDown, noLogFlush = 0x8004587d, 2
+	require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), goingDown, noLogFlush))
+	require.NoError(t, f.Close())
 }
 
 // settled says whether a step that was under way has been done: what it is about is all as before, or all as after.
@@ -105,37 +141,58 @@ func settled(t *testing.T, s step, before, found map[string]thing) map[string]th
 	return before
 }
 
-// killed runs a worker and kills it. It returns what was acknowledged, and what was under way.
-func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]thing) (map[string]thing, map[int]step) {
+// killed runs workers and kills them; or one, for which the power fails as soon as it has acknowledged something, before anything
+// else is made durable. It returns what was acknowledged, and what was under way. Of the one it is all that it began, in order:
+// XFS lets directories be synced after their changes are lost, so that it may say what is not true.
+func killed(t *testing.T, dir string, o *filevolume.Options, state map[string]thing, power bool) (map[string]thing, []step) {
 	t.Helper()
 	child := exec.Command("/proc/self/exe")
 	options, err := json.Marshal(o)
 	require.NoError(t, err)
 	child.Env = append(os.Environ(), killVariable+"="+dir, "FILEVOLUME_TEST_OPTIONS="+string(options))
-	child.Stderr = os.Stderr
+	if power {
+		child.Env = append(child.Env, "FILEVOLUME_TEST_WORKERS=1") // it fails, and says so
+	} else {
+		child.Stderr = os.Stderr
+	}
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	pending := map[int]step{}
 	lines := bufio.NewScanner(out)
 	die := rand.IntN(120)
+	if power {
+		die = 2*rand.IntN(40) + 1
+	}
+	var lost []step
 	for n := 0; lines.Scan(); n++ {
 		var s step
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &s), lines.Text())
-		if s.Set == nil && s.Del == nil {
+		done := s.Set == nil && s.Del == nil
+		if power && n > die {
+			if !done {
+				lost = append(lost, s)
+			}
+			continue
+		}
+		if done {
 			state = pending[s.Worker].on(state)
 			delete(pending, s.Worker)
 		} else {
 			pending[s.Worker] = s
 		}
-		if n == die {
+		if n == die && power {
+			loseLog(t, dir)
+			_ = child.Process.Kill()
+		}
+		if n == die && !power {
 			// Not only at moments when it writes a line.
 			time.AfterFunc(time.Duration(rand.IntN(20_000))*time.Microsecond, func() { _ = child.Process.Signal(syscall.SIGKILL) })
 		}
 	}
 	require.Error(t, child.Wait())
-	require.False(t, child.ProcessState.Exited(), "it ended by itself")
-	return state, pending
+	require.True(t, power || !child.ProcessState.Exited(), "it ended by itself")
+	return state, append(slices.Collect(maps.Values(pending)), lost...)
 }
 
 // inspect reads what the pool holds.
@@ -222,7 +279,11 @@ func beKilled(dir string) int {
 	}
 	var wg sync.WaitGroup
 	var out sync.Mutex
-	for n := range 4 {
+	workers := 4
+	if os.Getenv("FILEVOLUME_TEST_WORKERS") != "" {
+		workers = 1
+	}
+	for n := range workers {
 		w := &worker{Driver: d, number: n, out: &out, state: map[string]thing{}}
 		wg.Go(func() {
 			for {

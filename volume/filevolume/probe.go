@@ -28,11 +28,16 @@ func Probe(ctx context.Context, dir string, options *Options) error {
 			return err
 		}
 	}
+	if d.o.Listen != "" {
+		if _, err := findServer(); err != nil {
+			return err
+		}
+	}
 	scratch, err := scratchBeside(place)
 	if err != nil {
 		return err
 	}
-	trial := d.o
+	trial := Options{BackingFile: d.o.BackingFile, Host: d.o.Host}
 	if trial.BackingFile != "" {
 		trial.BackingFile, trial.BackingBytes = filepath.Join(scratch, "backing"), minBacking
 	}
@@ -53,6 +58,11 @@ func programs() error {
 		errs = append(errs, err)
 	}
 	return probe.Join(errs...)
+}
+
+// findServer finds the server of block devices.
+func findServer() (string, error) {
+	return process.Program("qemu-storage-daemon", "volumes of servers on other hosts", "qemu-system-common")
 }
 
 func scratchBeside(place string) (string, error) {

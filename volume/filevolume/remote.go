@@ -21,6 +21,7 @@ import (
 	"github.com/kintoun/kintoun/internal/process"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/internal/nbd"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -65,7 +66,7 @@ func (d *Driver) serve(ctx context.Context, c *connection, x described) (*driver
 
 // startServer starts one at the address that the connection had before, if that is free.
 func (d *Driver) startServer(ctx context.Context, c *connection) error {
-	program, err := process.Program("qemu-storage-daemon", "volumes of servers on other hosts", "qemu-system-common")
+	program, err := findServer()
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (d *Driver) startServer(ctx context.Context, c *connection) error {
 	}
 	onOff := map[bool]string{true: "on", false: "off"}
 	_, err = process.Start(process.Spec{
-		Dir: dir, Path: program, Output: filepath.Join(dir, serverLog), Credential: account,
+		Dir: dir, Path: program, Output: filepath.Join(dir, serverLog), Credential: account, Cloneflags: sandbox(),
 		// By descriptors: the directories above may be closed to its account. Who may write is ours to say, not a lock's.
 		Files: []*os.File{volume, certificates, socket},
 		Args: []string{
@@ -111,6 +112,14 @@ func (d *Driver) startServer(ctx context.Context, c *connection) error {
 		},
 	})
 	return err
+}
+
+// sandbox are the namespaces of a server's own: the network it has is the socket that it is given.
+func sandbox() uintptr {
+	if os.Geteuid() != 0 {
+		return 0
+	}
+	return unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 }
 
 // listen opens the connection's address, and keeps a new one in its file, with certificates for it.
@@ -154,7 +163,7 @@ func (d *Driver) account() (*syscall.Credential, error) {
 		return nil, err
 	}
 	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: false}, err
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
 // give lets the account open the volume, and its own certificate.
@@ -209,11 +218,21 @@ func config(target *driver.NBD) (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: host, MinVersion: tls.VersionTLS13}, nil
 }
 
-// stopServer ends a connection's server, if it has one, when what it was told to write is written.
+// stopServer ends a connection's server, if it has one, when what it was told to write is written. The last one's account gives
+// the volume back.
 func (d *Driver) stopServer(ctx context.Context, c connection) error {
 	running, err := process.Find(d.connectionDir(c))
-	if err != nil || running == nil {
+	if err != nil {
 		return err
 	}
-	return running.Stop(ctx, stopGrace)
+	if running != nil {
+		if err := running.Stop(ctx, stopGrace); err != nil {
+			return err
+		}
+	}
+	list, err := d.connectionsOf(c.VolumeID)
+	if err != nil || d.o.User == "" || len(list) > 1 {
+		return err
+	}
+	return unlessMissing(os.Lchown(d.volumePath(c.VolumeID), os.Geteuid(), os.Getegid()))
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/kintoun/kintoun/volume/internal/nbd"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // connected is a pool with a volume that another host has connected.
@@ -89,12 +90,24 @@ func TestServersOutlive(t *testing.T) {
 
 // TestServersAreUnprivileged has them run as the account that they were told, with nothing but the volume.
 func TestServersAreUnprivileged(t *testing.T) {
-	dir, _, _, c, _ := connected(t)
+	dir, _, d, c, _ := connected(t)
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pidOf(t, dir, c)) + "/status")
 	require.NoError(t, err)
 	require.Regexp(t, `(?m)^Uid:\t65534\t65534\t65534\t65534$`, string(data))
 	require.Regexp(t, `(?m)^Groups:\t\s*$`, string(data))
 	require.Regexp(t, `(?m)^CapEff:\t0000000000000000$`, string(data))
+	devices, err := os.ReadFile("/proc/" + strconv.Itoa(pidOf(t, dir, c)) + "/net/dev")
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(devices), ":"), "a network with a loopback device alone")
+
+	owner := func() uint32 {
+		var stat unix.Stat_t
+		require.NoError(t, unix.Stat(filepath.Join(dir, "volume-"+c.VolumeID), &stat))
+		return stat.Uid
+	}
+	require.Equal(t, uint32(65534), owner())
+	require.NoError(t, d.Disconnect(t.Context(), c.VolumeID, c.ID))
+	require.Zero(t, owner())
 }
 
 // TestOnlyTheConnectionsHostIsLetIn tries without a certificate, with another connection's, and without TLS.

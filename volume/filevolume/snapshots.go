@@ -150,7 +150,7 @@ func (d *Driver) place(group string) error {
 	return errors.Join(syncDir(d.dir), os.Remove(group))
 }
 
-// mend ends what killed calls began, or takes it away.
+// mend ends what killed calls began, or takes it away, and makes durable what they did: who finds it will build on it.
 func (d *Driver) mend() error {
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
@@ -164,7 +164,11 @@ func (d *Driver) mend() error {
 			err = errors.Join(err, os.RemoveAll(path))
 		}
 	}
-	return err
+	dir, openErr := os.Open(d.dir)
+	if openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	return errors.Join(err, unix.Syncfs(int(dir.Fd())), dir.Close())
 }
 
 // RemoveSnapshot deletes a snapshot.

@@ -14,7 +14,10 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/memvolume"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func poolOf(bytes int64) drivertest.Pool {
 	pool := memvolume.NewPool(bytes)

@@ -20,8 +20,7 @@ type Volumes struct {
 	snapshots   map[string]compute.Snapshot
 	attachments map[string]*Attachment
 	changed     chan struct{}
-	// Fail is asked before anything is done ("create", "delete", "reserve", "drop", "connect", "connected", "disconnect").
-	Fail func(call string) error
+	failing     func(call string) error
 	// Slow volumes that are made stay "creating" until [Volumes.Finish].
 	Slow bool
 }
@@ -105,11 +104,20 @@ func (v *Volumes) Grow(id string, sizeGiB int) {
 	v.volumes[id].SizeGiB = sizeGiB
 }
 
+// FailWith has fn asked before anything is done ("create", "delete", "reserve", "drop", "connect", "connected", "disconnect",
+// "snapshot"), and after a volume was promised or an attachment ended ("reserved", "dropped", "disconnected"): then an answer is
+// lost. Nil asks nobody. Calls do not overlap.
+func (v *Volumes) FailWith(fn func(call string) error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.failing = fn
+}
+
 func (v *Volumes) fail(call string) error {
-	if v.Fail == nil {
+	if v.failing == nil {
 		return nil
 	}
-	return v.Fail(call)
+	return v.failing(call)
 }
 
 func (v *Volumes) find(scope compute.Scope, id string) (*volume, error) {
@@ -260,16 +268,23 @@ func (v *Volumes) ReserveVolume(_ context.Context, scope compute.Scope, volumeID
 	found.Status = "in-use"
 	a := &Attachment{ID: uuid.NewString(), VolumeID: volumeID, ServerID: serverID}
 	v.attachments[a.ID] = a
+	if err := v.fail("reserved"); err != nil {
+		return "", err
+	}
 	return a.ID, nil
 }
 
 // DropAttachment ends an attachment.
-func (v *Volumes) DropAttachment(_ context.Context, id string) error { return v.end("drop", id) }
+func (v *Volumes) DropAttachment(_ context.Context, id string) error {
+	return v.end("drop", "dropped", id)
+}
 
 // Disconnect ends an attachment.
-func (v *Volumes) Disconnect(_ context.Context, id string) error { return v.end("disconnect", id) }
+func (v *Volumes) Disconnect(_ context.Context, id string) error {
+	return v.end("disconnect", "disconnected", id)
+}
 
-func (v *Volumes) end(call, id string) error {
+func (v *Volumes) end(call, done, id string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err := v.fail(call); err != nil {
@@ -287,7 +302,7 @@ func (v *Volumes) end(call, id string) error {
 			found.Status = "in-use"
 		}
 	}
-	return nil
+	return v.fail(done)
 }
 
 // Connect describes a volume.

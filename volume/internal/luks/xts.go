@@ -3,7 +3,6 @@ package luks
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/subtle"
 	"encoding/binary"
 )
 
@@ -32,19 +31,20 @@ func (x *xts) each(to, from []byte, number uint64, do func(dst, src []byte)) {
 	var t [aes.BlockSize]byte
 	binary.LittleEndian.PutUint64(t[:], number)
 	x.tweak.Encrypt(t[:], t[:])
-	for len(from) > 0 {
-		subtle.XORBytes(to[:aes.BlockSize], from[:aes.BlockSize], t[:])
-		do(to[:aes.BlockSize], to[:aes.BlockSize])
-		subtle.XORBytes(to[:aes.BlockSize], to[:aes.BlockSize], t[:])
-		double(&t)
+	low, high := binary.LittleEndian.Uint64(t[:8]), binary.LittleEndian.Uint64(t[8:])
+	for len(from) >= aes.BlockSize {
+		block := to[:aes.BlockSize:aes.BlockSize]
+		mix(block, from, low, high)
+		do(block, block)
+		mix(block, block, low, high)
+		// The tweak is multiplied by x in the field of 2^128 elements, little endian.
+		low, high = low<<1^high>>63*0x87, high<<1|low>>63
 		to, from = to[aes.BlockSize:], from[aes.BlockSize:]
 	}
 }
 
-// double multiplies by x in the field of 2^128 elements, little endian.
-func double(t *[aes.BlockSize]byte) {
-	low, high := binary.LittleEndian.Uint64(t[:8]), binary.LittleEndian.Uint64(t[8:])
-	carry := high >> 63
-	binary.LittleEndian.PutUint64(t[8:], high<<1|low>>63)
-	binary.LittleEndian.PutUint64(t[:8], low<<1^carry*0x87)
+// mix adds the tweak to a block.
+func mix(to, from []byte, low, high uint64) {
+	binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(from)^low)
+	binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:])^high)
 }

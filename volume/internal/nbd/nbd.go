@@ -102,7 +102,7 @@ func New(ctx context.Context, conn net.Conn, o *Options) (*Client, error) {
 	}
 	ended := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	_ = conn.SetDeadline(time.Now().Add(c.o.Timeout))
-	err := c.open()
+	err := c.open(ctx)
 	if !ended() {
 		err = errors.Join(ctx.Err(), err)
 	}

@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -85,7 +86,7 @@ const maxAnswer = 1<<20 + 64
 const allocationContext = "base:allocation"
 
 // open does the handshake.
-func (c *Client) open() error {
+func (c *Client) open(ctx context.Context) error {
 	var hello struct {
 		Magic, Option uint64
 		Flags         uint16
@@ -100,7 +101,7 @@ func (c *Client) open() error {
 		return err
 	}
 	if c.o.TLS != nil {
-		if err := c.startTLS(); err != nil {
+		if err := c.startTLS(ctx); err != nil {
 			return err
 		}
 	}
@@ -172,13 +173,13 @@ func (c *Client) option(option uint32, data []byte, got func(kind uint32, data [
 	}
 }
 
-func (c *Client) startTLS() error {
+func (c *Client) startTLS(ctx context.Context) error {
 	if err := c.option(optionStartTLS, nil, nil); err != nil {
 		return err
 	}
 	secured := tls.Client(c.conn, c.o.TLS)
 	c.conn = secured
-	return secured.Handshake()
+	return secured.HandshakeContext(ctx)
 }
 
 // askContext asks whether holes can be told.
