@@ -151,7 +151,7 @@ var heavy = map[string]map[string]string{
 		"objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
 	},
 	"os/exec": {
-		"compute/qemu": "QEMU", "volume/filevolume": "making file systems, LUKS containers, and servers of block devices", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
+		"compute/qemu": "QEMU", "volume/filevolume": "making file systems, LUKS containers, and servers of block devices", "volume/rbdvolume": "Ceph's commands, servers of block devices", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
 		"objectstore/s3objects": "its client can ask programs for credentials, which it is not told to",
 	},
 }
@@ -198,6 +198,7 @@ var bound = map[string]struct{ systems, why string }{
 	"network/ovsgre":          {"linux", "netlink"},
 	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
 	"volume/filevolume":       {"linux", "clones of files, loop devices"},
+	"volume/rbdvolume":        {"linux", "processes that end with this one"},
 	"examples/balancer":       {"linux", "lbaas/haproxy"},
 	"examples/metadata":       {"linux", "metadata/proxy"},
 	"examples/s3bucket":       {"linux darwin", "objectstore/fileobjects"},

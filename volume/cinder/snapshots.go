@@ -92,7 +92,7 @@ func (a *api) createSnapshot(c *call) error {
 	force := in.Force != nil && bool(*in.Force)
 	if c.at(66) {
 		if in.Force != nil && !force {
-			return fault.Wrap(volume.ErrInvalid, "Since microversion 3.66 the 'force' flag is invalid for this request.  For backward compatability, however, when the 'force' flag is passed with a value evaluating to True, it is silently ignored.")
+			return fault.Wrap(volume.ErrInvalid, "Since microversion 3.66 the 'force' flag is invalid for this request, unless it is true, which is ignored.")
 		}
 		force = true
 	}

@@ -16,16 +16,16 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 )
 
-// unconnected returns ErrBusy if the volume has connections.
-func (d *Driver) unconnected(ctx context.Context, volumeID string) error {
+// unconnected returns the index, and ErrBusy if the volume has connections.
+func (d *Driver) unconnected(ctx context.Context, volumeID string) (*index, error) {
 	x, err := d.index(ctx)
 	if err != nil {
-		return fmt.Errorf("rbdvolume: %w", err)
+		return nil, fmt.Errorf("rbdvolume: %w", err)
 	}
 	if list := x.connections[volumeID]; len(list) > 0 {
-		return fmt.Errorf("rbdvolume: volume %s has connection %s: %w", volumeID, list[0].ID, driver.ErrBusy)
+		return nil, fmt.Errorf("rbdvolume: volume %s has connection %s: %w", volumeID, list[0].ID, driver.ErrBusy)
 	}
-	return nil
+	return x, nil
 }
 
 // Connect tells the connection's host where the image is, and what to authenticate with.

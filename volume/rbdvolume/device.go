@@ -41,22 +41,23 @@ func (d *Driver) openable(ctx context.Context, id string, access driver.Access) 
 	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
 		return f, fmt.Errorf("rbdvolume: %w", err)
 	}
-	i, err := d.info(ctx, volumePrefix+id)
-	if is(err, syscall.ENOENT) {
-		i, _, err = d.locate(ctx, id)
-		f.snapshot = snapshotPrefix + id
-		if err == nil && access == driver.ReadWrite {
-			return f, fmt.Errorf("rbdvolume: snapshot %s is only read: %w", id, fs.ErrInvalid)
-		}
-	}
-	if err != nil {
-		return f, fmt.Errorf("rbdvolume: volume or snapshot %s: %w", id, err)
-	}
 	x, err := d.index(ctx)
 	if err != nil {
 		return f, fmt.Errorf("rbdvolume: %w", err)
 	}
-	if list := x.connections[id]; f.snapshot == "" && access == driver.ReadWrite && len(list) > 0 {
+	i, err := d.info(ctx, volumePrefix+id)
+	if is(err, syscall.ENOENT) {
+		i, _, err = d.locate(ctx, id, x)
+		f.snapshot = snapshotPrefix + id
+	}
+	if err != nil {
+		return f, fmt.Errorf("rbdvolume: volume or snapshot %s: %w", id, err)
+	}
+	switch list := x.connections[id]; {
+	case access == driver.ReadOnly:
+	case f.snapshot != "":
+		return f, fmt.Errorf("rbdvolume: snapshot %s is only read: %w", id, fs.ErrInvalid)
+	case len(list) > 0:
 		return f, fmt.Errorf("rbdvolume: volume %s has connection %s: %w", id, list[0].ID, driver.ErrBusy)
 	}
 	f.image, f.luks = i.Name, x.luks[i.ID]
@@ -176,7 +177,7 @@ func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (*
 		return nil, err
 	}
 	// Only the daemon listens from here on: when it ends, the connection does.
-	client, err := net.Dial("unix", socket)
+	client, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	_ = listener.Close()
 	if err == nil {
 		var c *nbd.Client

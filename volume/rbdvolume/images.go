@@ -144,30 +144,29 @@ func (d *Driver) clone(ctx context.Context, from, to string) error {
 }
 
 // collect deletes an image that is only kept, if nothing needs it any more, and then those that it was made from.
-func (d *Driver) collect(ctx context.Context, name string) error {
+func (d *Driver) collect(ctx context.Context, i *image, x *index) error {
 	for {
-		i, err := d.info(ctx, name)
-		if is(err, syscall.ENOENT) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		switch err := d.remove(ctx, name); {
+		switch err := d.remove(ctx, i.Name); {
 		case is(err, syscall.ENOTEMPTY):
 			return nil
 		case err != nil:
-			return fmt.Errorf("image %s: %w", name, err)
+			return fmt.Errorf("image %s: %w", i.Name, err)
 		}
-		if err := d.forgetImage(ctx, i.ID); err != nil {
+		if err := d.forgetImage(ctx, i.ID, x); err != nil {
 			return err
 		}
 		if i.Parent == nil || i.Parent.Pool != d.pool || i.Parent.Namespace != d.o.Namespace {
 			return nil
 		}
-		name = i.Parent.Image
-		if id, there := volumeOf(name); id == "" || there {
+		parent := i.Parent.Image
+		if id, there := volumeOf(parent); id == "" || there {
 			return nil
+		}
+		var err error
+		if i, err = d.info(ctx, parent); is(err, syscall.ENOENT) {
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
 }

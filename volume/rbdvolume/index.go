@@ -4,7 +4,6 @@ package rbdvolume
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -115,18 +114,9 @@ func (d *Driver) removeKey(ctx context.Context, key string) error {
 }
 
 // forgetImage removes what the index says of a deleted image.
-func (d *Driver) forgetImage(ctx context.Context, imageID string) error {
-	x, err := d.index(ctx)
-	if err != nil {
-		return err
-	}
+func (d *Driver) forgetImage(ctx context.Context, imageID string, x *index) error {
 	if offset, ok := x.luks[imageID]; ok {
-		err = d.removeKey(ctx, luksKey(imageID, offset))
+		return d.removeKey(ctx, luksKey(imageID, offset))
 	}
-	for id, p := range x.snapshots {
-		if p.image == imageID {
-			err = errors.Join(err, d.removeKey(ctx, snapshotKey(id, p)))
-		}
-	}
-	return err
+	return nil
 }

@@ -102,21 +102,18 @@ func (d *Driver) Release(ctx context.Context, id string) (string, error) {
 	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
 		return "", fmt.Errorf("rbdvolume: volume %w", err)
 	}
-	if err := d.unconnected(ctx, id); err != nil {
+	x, err := d.unconnected(ctx, id)
+	if err != nil {
 		return "", err
 	}
-	if err := d.release(ctx, id); err != nil {
+	if err := d.release(ctx, id, x); err != nil {
 		return "", fmt.Errorf("rbdvolume: release volume %s: %w", id, err)
 	}
 	return releasedPrefix + id, nil
 }
 
-func (d *Driver) release(ctx context.Context, id string) error {
+func (d *Driver) release(ctx context.Context, id string, x *index) error {
 	i, err := d.info(ctx, volumePrefix+id)
-	if err != nil {
-		return err
-	}
-	x, err := d.index(ctx)
 	if err != nil {
 		return err
 	}

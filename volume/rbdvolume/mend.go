@@ -5,7 +5,6 @@ package rbdvolume
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -58,30 +57,50 @@ func (d *Driver) mendImages(ctx context.Context, x *index) error {
 	if err != nil {
 		return err
 	}
-	needed := map[string]bool{}
-	for _, e := range entries {
-		volume, _ := volumeOf(e.Image)
-		if volume == "" || e.Snapshot == "" {
+	snapshots, needed := map[string]bool{}, map[string]bool{}
+	images := map[string]*entry{}
+	for i, e := range entries {
+		if volume, _ := volumeOf(e.Image); volume == "" {
 			continue
+		} else if id := snapshotOf(e.Snapshot); id != "" {
+			snapshots[id] = true
+			if x.snapshots[id] == (place{}) {
+				err = errors.Join(err, d.setKey(ctx, snapshotKey(id, place{volume: volume, image: e.ID})))
+			}
 		}
-		if id, ok := strings.CutPrefix(e.Snapshot, copyPrefix); ok && driver.CheckID(id) == nil {
+		switch id, ok := strings.CutPrefix(e.Snapshot, copyPrefix); {
+		case e.Snapshot == "":
+			images[e.ID] = &entries[i]
+		case ok && driver.CheckID(id) == nil:
 			err = errors.Join(err, d.removeSnapshot(ctx, e.Image+"@"+e.Snapshot))
-			continue
+		default:
+			needed[e.Image] = true
 		}
-		needed[e.Image] = true
-		if id := snapshotOf(e.Snapshot); id != "" && x.snapshots[id] == (place{}) {
-			err = errors.Join(err, d.setKey(ctx, snapshotKey(id, place{volume: volume, image: e.ID})))
-		}
-	}
-	for _, e := range entries {
 		if e.Parent != nil {
 			needed[e.Parent.Image] = true
 		}
 	}
-	for _, e := range slices.Backward(entries) {
-		if id, there := volumeOf(e.Image); id != "" && !there && e.Snapshot == "" && !needed[e.Image] {
-			err = errors.Join(err, d.collect(ctx, e.Image))
+	for id, p := range x.snapshots {
+		if images[p.image] != nil && !snapshots[id] {
+			err = errors.Join(err, d.removeKey(ctx, snapshotKey(id, p)))
 		}
+	}
+	for _, e := range images {
+		if _, there := volumeOf(e.Image); !there && !needed[e.Image] {
+			err = errors.Join(err, d.mendKept(ctx, e.Image, x))
+		}
+	}
+	return err
+}
+
+// mendKept deletes an image that was kept for what is gone.
+func (d *Driver) mendKept(ctx context.Context, name string, x *index) error {
+	i, err := d.info(ctx, name)
+	if err == nil {
+		err = d.collect(ctx, i, x)
+	}
+	if is(err, syscall.ENOENT) || errors.Is(err, driver.ErrBusy) {
+		return nil // gone meanwhile, or still waited for: a later driver's
 	}
 	return err
 }

@@ -2,7 +2,7 @@
 
 // Package rbdvolume is a driver of volumes that are RBD images in a pool of a Ceph cluster (https://docs.ceph.com/en/latest/rbd/).
 //
-//	volumes, err := rbdvolume.New(ctx, "volumes", &rbdvolume.Options{User: "kintoun"})
+//	volumes, err := rbdvolume.New(ctx, pool, &rbdvolume.Options{Config: config})
 //	err = volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 100 << 30})
 //	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
 //	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})

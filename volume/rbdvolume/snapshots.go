@@ -13,27 +13,13 @@ import (
 )
 
 // locate finds the image that a snapshot is of; fs.ErrNotExist if there is none.
-func (d *Driver) locate(ctx context.Context, snapshotID string) (*image, place, error) {
-	x, err := d.index(ctx)
-	if err != nil {
-		return nil, place{}, err
-	}
+func (d *Driver) locate(ctx context.Context, snapshotID string, x *index) (*image, place, error) {
 	p, ok := x.snapshots[snapshotID]
 	if !ok {
 		return nil, p, fs.ErrNotExist
 	}
 	i, err := d.imageOf(ctx, p)
-	if err != nil {
-		return nil, p, err
-	}
-	// The key comes before the snapshot, and goes after it.
-	switch _, err := d.info(ctx, i.Name+"@"+snapshotPrefix+snapshotID); {
-	case is(err, syscall.ENOENT):
-		return nil, p, fs.ErrNotExist
-	case err != nil:
-		return nil, p, err
-	}
-	return i, p, nil
+	return i, p, err
 }
 
 // imageOf is the image of that identifier, under the volume's name or the one that it is kept under.
@@ -62,14 +48,19 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 	if err != nil {
 		return fmt.Errorf("rbdvolume: %w", err)
 	}
+	x, err := d.index(ctx)
+	if err != nil {
+		return fmt.Errorf("rbdvolume: %w", err)
+	}
 	var missing []driver.Snapshot
+	var images []*image
 	for _, s := range want {
-		there, err := d.taken(ctx, s)
+		there, i, err := d.taken(ctx, s, x)
 		if err != nil {
 			return fmt.Errorf("rbdvolume: snapshot %s of volume %s: %w", s.ID, s.VolumeID, err)
 		}
 		if !there {
-			missing = append(missing, s)
+			missing, images = append(missing, s), append(images, i)
 		}
 	}
 	switch {
@@ -78,42 +69,58 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 	case len(missing) > 1:
 		return fmt.Errorf("rbdvolume: snapshots of %d volumes at one moment: Ceph's snapshots of groups cannot be cloned: %w", len(missing), errors.ErrUnsupported)
 	}
-	if err := d.take(ctx, missing[0]); err != nil {
+	if err := d.take(ctx, missing[0], images[0]); err != nil {
 		return fmt.Errorf("rbdvolume: snapshot %s of volume %s: %w", missing[0].ID, missing[0].VolumeID, err)
 	}
 	return nil
 }
 
-// taken says whether the snapshot is there. If not, it can be taken.
-func (d *Driver) taken(ctx context.Context, s driver.Snapshot) (bool, error) {
-	_, p, err := d.locate(ctx, s.ID)
-	switch {
-	case err == nil && p.volume != s.VolumeID:
-		return false, fmt.Errorf("there is one of volume %s: %w", p.volume, fs.ErrInvalid)
-	case err == nil:
-		return true, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return false, err
-	case p.volume != "":
-		// A killed call has left it.
-		if err := d.removeKey(ctx, snapshotKey(s.ID, p)); err != nil {
-			return false, err
-		}
+// taken says whether the snapshot is there. If not, it can be taken of the image.
+func (d *Driver) taken(ctx context.Context, s driver.Snapshot, x *index) (bool, *image, error) {
+	p, ok := x.snapshots[s.ID]
+	if !ok {
+		i, err := d.info(ctx, volumePrefix+s.VolumeID)
+		return false, i, err
 	}
-	_, err = d.info(ctx, volumePrefix+s.VolumeID)
-	return false, err
+	if p.volume != s.VolumeID {
+		return false, nil, fmt.Errorf("there is one of volume %s: %w", p.volume, fs.ErrInvalid)
+	}
+	i, err := d.imageOf(ctx, p)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The image is gone, the key was left.
+		if err := d.removeKey(ctx, snapshotKey(s.ID, p)); err != nil {
+			return false, nil, err
+		}
+		i, err = d.info(ctx, volumePrefix+s.VolumeID)
+		return false, i, err
+	}
+	if err != nil {
+		return false, nil, err
+	}
+	// The key comes before the snapshot, and goes after it.
+	_, err = d.info(ctx, i.Name+"@"+snapshotPrefix+s.ID)
+	if is(err, syscall.ENOENT) {
+		return false, i, nil
+	}
+	return true, i, err
 }
 
-func (d *Driver) take(ctx context.Context, s driver.Snapshot) error {
-	i, err := d.info(ctx, volumePrefix+s.VolumeID)
-	if err != nil {
+func (d *Driver) take(ctx context.Context, s driver.Snapshot, i *image) error {
+	key := snapshotKey(s.ID, place{volume: s.VolumeID, image: i.ID})
+	if err := d.setKey(ctx, key); err != nil {
 		return err
 	}
-	if err := d.setKey(ctx, snapshotKey(s.ID, place{volume: s.VolumeID, image: i.ID})); err != nil {
-		return err
+	moment := i.Name + "@" + snapshotPrefix + s.ID
+	_, err := d.rbd(ctx, "snap", "create", d.spec(moment), "--no-progress")
+	if err != nil && !is(err, syscall.EEXIST) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if undone := d.removeSnapshot(ctx, moment); undone != nil {
+			return errors.Join(err, undone)
+		}
+		return errors.Join(err, d.removeKey(ctx, key))
 	}
-	_, err = d.rbd(ctx, "snap", "create", d.spec(i.Name+"@"+snapshotPrefix+s.ID), "--no-progress")
-	return err
+	return nil
 }
 
 // RemoveSnapshot deletes a snapshot.
@@ -149,7 +156,7 @@ func (d *Driver) forgetSnapshot(ctx context.Context, id string) error {
 	if _, there := volumeOf(i.Name); there {
 		return nil
 	}
-	return d.collect(ctx, i.Name)
+	return d.collect(ctx, i, x)
 }
 
 // Revert makes the volume a new clone of its snapshot, whatever the size, at once: the image before is kept for its snapshots.
@@ -157,21 +164,22 @@ func (d *Driver) Revert(ctx context.Context, volumeID, snapshotID string) error 
 	if err := errors.Join(ctx.Err(), (driver.Snapshot{ID: snapshotID, VolumeID: volumeID}).Check()); err != nil {
 		return fmt.Errorf("rbdvolume: %w", err)
 	}
-	if err := d.unconnected(ctx, volumeID); err != nil {
+	x, err := d.unconnected(ctx, volumeID)
+	if err != nil {
 		return err
 	}
-	if err := d.revert(ctx, volumeID, snapshotID); err != nil {
+	if err := d.revert(ctx, volumeID, snapshotID, x); err != nil {
 		return fmt.Errorf("rbdvolume: volume %s to snapshot %s: %w", volumeID, snapshotID, err)
 	}
 	return nil
 }
 
-func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string) error {
+func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string, x *index) error {
 	before, err := d.info(ctx, volumePrefix+volumeID)
 	if err != nil {
 		return err
 	}
-	from, p, err := d.locate(ctx, snapshotID)
+	from, p, err := d.locate(ctx, snapshotID, x)
 	if err != nil {
 		return err
 	}
@@ -179,10 +187,6 @@ func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string) error 
 		return fmt.Errorf("it is of volume %s: %w", p.volume, fs.ErrInvalid)
 	}
 	making, moment := makingPrefix+volumeID, from.Name+"@"+snapshotPrefix+snapshotID
-	x, err := d.index(ctx)
-	if err != nil {
-		return err
-	}
 	if err := errors.Join(d.remove(ctx, making), d.clone(ctx, moment, making)); err != nil {
 		return err
 	}
@@ -197,13 +201,15 @@ func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string) error 
 	// From here on a new driver ends it, if this one cannot.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if err := d.rename(ctx, before.Name, before.kept(volumeID)); err != nil {
+	name := before.kept(volumeID)
+	if err := d.rename(ctx, before.Name, name); err != nil {
 		return err
 	}
+	before.Name = name
 	if err := d.endRevert(ctx, volumeID); err != nil {
 		return err
 	}
-	return d.collect(ctx, before.kept(volumeID))
+	return d.collect(ctx, before, x)
 }
 
 // endRevert gives the new image the volume's name.

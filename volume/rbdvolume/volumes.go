@@ -117,7 +117,10 @@ func (d *Driver) copyVolume(ctx context.Context, source string, want driver.Volu
 		err = errors.Join(err, d.removeSnapshot(ctx, moment))
 	}()
 	if err == nil {
-		err = d.derive(ctx, from.ID, moment, want)
+		var x *index
+		if x, err = d.index(ctx); err == nil {
+			err = d.derive(ctx, x.luks[from.ID], moment, want)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("source volume %s: %w", source, err)
@@ -126,9 +129,13 @@ func (d *Driver) copyVolume(ctx context.Context, source string, want driver.Volu
 }
 
 func (d *Driver) copySnapshot(ctx context.Context, source string, want driver.Volume) error {
-	from, _, err := d.locate(ctx, source)
+	x, err := d.index(ctx)
+	if err != nil {
+		return err
+	}
+	from, _, err := d.locate(ctx, source, x)
 	if err == nil {
-		err = d.derive(ctx, from.ID, from.Name+"@"+snapshotPrefix+source, want)
+		err = d.derive(ctx, x.luks[from.ID], from.Name+"@"+snapshotPrefix+source, want)
 	}
 	if err != nil {
 		return fmt.Errorf("source snapshot %s: %w", source, err)
@@ -136,17 +143,13 @@ func (d *Driver) copySnapshot(ctx context.Context, source string, want driver.Vo
 	return nil
 }
 
-// derive makes the new image a clone of "image@snapshot", where the image has that identifier, and as large as is wanted.
-func (d *Driver) derive(ctx context.Context, imageID, from string, want driver.Volume) error {
-	x, err := d.index(ctx)
-	if err != nil {
-		return err
-	}
+// derive makes the new image a clone of "image@snapshot" as large as is wanted; outside is where the content of an encrypted one
+// begins.
+func (d *Driver) derive(ctx context.Context, outside int64, from string, want driver.Volume) error {
 	i, err := d.info(ctx, from)
 	if err != nil {
 		return err
 	}
-	outside := x.luks[imageID]
 	if want.Bytes < i.Bytes-outside {
 		return fmt.Errorf("%d bytes never become %d: %w", i.Bytes-outside, want.Bytes, fs.ErrInvalid)
 	}
@@ -170,29 +173,40 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
 		return fmt.Errorf("rbdvolume: volume %w", err)
 	}
-	if err := d.unconnected(ctx, id); err != nil {
+	x, err := d.unconnected(ctx, id)
+	if err != nil {
 		return err
 	}
-	if err := d.removeVolume(ctx, id); err != nil {
+	if err := d.removeVolume(ctx, id, x); err != nil {
 		return fmt.Errorf("rbdvolume: volume %s: %w", id, err)
 	}
 	return nil
 }
 
-func (d *Driver) removeVolume(ctx context.Context, id string) error {
+func (d *Driver) removeVolume(ctx context.Context, id string, x *index) error {
 	i, err := d.info(ctx, volumePrefix+id)
 	if err == nil {
-		err = d.rename(ctx, i.Name, i.kept(id))
+		name := i.kept(id)
+		if err := d.rename(ctx, i.Name, name); err != nil {
+			return err
+		}
+		i.Name = name
+		return d.collect(ctx, i, x)
 	}
-	if err != nil && !is(err, syscall.ENOENT) {
+	if !is(err, syscall.ENOENT) {
 		return err
 	}
-	// Also what an earlier call has left, when a guest that had ended without a word was still waited for (30 seconds).
+	// An earlier call has left it, when a guest that had ended without a word was still waited for (30 seconds).
 	names, err := d.names(ctx)
 	for _, name := range names {
-		if strings.HasPrefix(name, keptPrefix+id+".") {
-			err = errors.Join(err, d.collect(ctx, name))
+		if !strings.HasPrefix(name, keptPrefix+id+".") {
+			continue
 		}
+		i, infoErr := d.info(ctx, name)
+		if infoErr == nil {
+			infoErr = d.collect(ctx, i, x)
+		}
+		err = errors.Join(err, infoErr)
 	}
 	return err
 }
