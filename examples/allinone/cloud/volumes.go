@@ -159,6 +159,9 @@ func (c computeVolumes) Connect(ctx context.Context, attachmentID, host string) 
 			d.NBD.CA, d.NBD.Certificate, d.NBD.Key = n.TLS.CA, n.TLS.Certificate, n.TLS.Key
 		}
 	}
+	if r := a.Target.RBD; r != nil {
+		d.RBD = &computedriver.RBD{Monitors: r.Monitors, Pool: r.Pool, Namespace: r.Namespace, Image: r.Image, User: r.User, Key: r.Key}
+	}
 	if v.Encrypted {
 		d.Format = "raw" // the container's; what is in it is the disk
 		if d.Passphrase, err = c.volumes.Passphrase(ctx, asVolumes(), v.ID); err != nil {

@@ -13,6 +13,9 @@ import (
 // between files, and otherwise on one of its own in a file.
 func newVolumes(ctx context.Context, o *Options) (*filevolume.Driver, error) {
 	options := filevolume.Options{Host: o.Host, BackingBytes: int64(o.VolumesGiB) << 30}
+	if o.TunnelAddress.IsValid() {
+		options.Listen = o.TunnelAddress.String()
+	}
 	backing := o.Path("volumes.img")
 	if _, err := os.Stat(backing); errors.Is(err, os.ErrNotExist) {
 		volumes, err := filevolume.New(ctx, o.Path("volumes"), &options)
