@@ -41,6 +41,13 @@ func TestBeyondTheReference(t *testing.T) {
 			"GET /v2.0/quotas/tenant", "GET /v2.0/quotas/project", "GET /v2.0/quotas/{id}/details",
 			"GET /v2.0/lb/pools/{id}/health_monitors", "GET /v2.0/lb/pools/{id}/health_monitors/{monitor}",
 		},
+		"block-storage": {
+			"GET /v3/{project_id}/volumes/{id}/encryption",            // what compute asks
+			"GET /v3/{project_id}/snapshots/{id}/metadata/{key}",      // which the reference misspells
+			"POST /v3/{project_id}/snapshots/{id}/action os-unmanage", // of the extensions
+			"GET /v3/{project_id}/os-volume-manage", "GET /v3/{project_id}/os-volume-manage/detail", "POST /v3/{project_id}/os-volume-manage",
+			"GET /v3/{project_id}/os-snapshot-manage", "GET /v3/{project_id}/os-snapshot-manage/detail", "POST /v3/{project_id}/os-snapshot-manage",
+		},
 		"object-store": {
 			"GET /healthcheck", "GET /crossdomain.xml", "GET /auth/v1.0", // Swift's middleware
 			"PUT /v1/{account}", // an account is made, or an archive unpacked in it
