@@ -14,7 +14,7 @@ import (
 
 // action is one kind of POST …/action: serve gets an argument that its schema has checked.
 type action struct {
-	schema func(c *call) *schema
+	schema func(c *call) *wire.Schema
 	serve  func(c *call, id string, argument json.RawMessage) error
 	policy string
 	// later actions cannot be done here yet, on servers.
@@ -42,14 +42,14 @@ func (a *api) serverActions() map[string]action {
 		"os-start": plain(func(c *call, id string) error { return a.compute.Start(c.Context(), c.scope(), id) }),
 		"os-stop":  plain(func(c *call, id string) error { return a.compute.Stop(c.Context(), c.scope(), id) }),
 		"reboot": {
-			schema: func(*call) *schema {
-				return record(map[string]*schema{"type": words("HARD", "Hard", "hard", "SOFT", "Soft", "soft")}, "type")
+			schema: func(*call) *wire.Schema {
+				return record(map[string]*wire.Schema{"type": words("HARD", "Hard", "hard", "SOFT", "Soft", "soft")}, "type")
 			},
 			serve: a.reboot,
 		},
 		"createImage": {
-			schema: func(*call) *schema {
-				return record(map[string]*schema{"name": typeName(), "metadata": typeMetadata()}, "name")
+			schema: func(*call) *wire.Schema {
+				return record(map[string]*wire.Schema{"name": typeName(), "metadata": typeMetadata()}, "name")
 			},
 			serve: a.createImage,
 		},
@@ -58,8 +58,10 @@ func (a *api) serverActions() map[string]action {
 		"forceDelete":         plain(func(c *call, id string) error { return a.compute.Delete(c.Context(), c.scope(), id) }),
 		"os-getConsoleOutput": {schema: consoleSchema, serve: a.consoleOutput},
 		"os-resetState": {
-			schema: func(*call) *schema { return record(map[string]*schema{"state": words("active", "error")}, "state") },
-			serve:  a.resetState, policy: "os_compute_api:os-admin-actions:reset_state",
+			schema: func(*call) *wire.Schema {
+				return record(map[string]*wire.Schema{"state": words("active", "error")}, "state")
+			},
+			serve: a.resetState, policy: "os_compute_api:os-admin-actions:reset_state",
 		},
 		"addSecurityGroup":    {schema: groupNameSchema, serve: a.changeSecurityGroup(true)},
 		"removeSecurityGroup": {schema: groupNameSchema, serve: a.changeSecurityGroup(false)},
@@ -70,19 +72,21 @@ func (a *api) serverActions() map[string]action {
 	return actions
 }
 
-func consoleSchema(*call) *schema {
-	return record(map[string]*schema{"length": {types: []string{"integer", "string", "null"}, pattern: bounded(0, 0).pattern}})
+func consoleSchema(*call) *wire.Schema {
+	return record(map[string]*wire.Schema{"length": {Types: []string{"integer", "string", "null"}, Pattern: bounded(0, 0).Pattern}})
 }
 
-func groupNameSchema(*call) *schema { return record(map[string]*schema{"name": typeName()}, "name") }
+func groupNameSchema(*call) *wire.Schema {
+	return record(map[string]*wire.Schema{"name": typeName()}, "name")
+}
 
 // lockSchema takes a reason since 2.73; before, whatever is said is ignored.
-func lockSchema(c *call) *schema {
+func lockSchema(c *call) *wire.Schema {
 	if !c.at(73) {
 		return nil
 	}
-	return &schema{types: []string{"object", "null"}, properties: map[string]*schema{
-		"locked_reason": {types: []string{"string"}, minLength: 1, maxLength: 255},
+	return &wire.Schema{Types: []string{"object", "null"}, Properties: map[string]*wire.Schema{
+		"locked_reason": {Types: []string{"string"}, MinLength: 1, MaxLength: 255},
 	}}
 }
 
@@ -132,14 +136,14 @@ func (c *call) actionBody() (name string, argument json.RawMessage, err error) {
 	return name, argument, nil
 }
 
-func checkArgument(s *schema, name string, argument json.RawMessage, lenient bool) error {
+func checkArgument(s *wire.Schema, name string, argument json.RawMessage, lenient bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(argument))
 	decoder.UseNumber()
 	var value any
 	if err := decoder.Decode(&value); err != nil {
 		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
 	}
-	return s.check(map[string]any{name: value}, lenient)
+	return s.Validate(map[string]any{name: value}, lenient)
 }
 
 func (a *api) reboot(c *call, id string, argument json.RawMessage) error {

@@ -58,13 +58,13 @@ type aggregateBody struct {
 	}
 }
 
-func zoneSchema() *schema {
-	return &schema{types: []string{"string", "null"}, minLength: 1, maxLength: 255, format: "az_name"}
+func zoneSchema() *wire.Schema {
+	return &wire.Schema{Types: []string{"string", "null"}, MinLength: 1, MaxLength: 255, Format: formatZone()}
 }
 
 func (a *api) createAggregate(c *call) error {
 	var body aggregateBody
-	if err := c.body(wrap("aggregate", record(map[string]*schema{"name": typeName(), "availability_zone": zoneSchema()}, "name")), &body); err != nil {
+	if err := c.body(wrap("aggregate", record(map[string]*wire.Schema{"name": typeName(), "availability_zone": zoneSchema()}, "name")), &body); err != nil {
 		return err
 	}
 	var zone *string
@@ -94,7 +94,7 @@ func (a *api) showAggregate(c *call) error {
 
 func (a *api) updateAggregate(c *call) error {
 	var body aggregateBody
-	if err := c.body(wrap("aggregate", record(map[string]*schema{"name": typeName(), "availability_zone": zoneSchema()})), &body); err != nil {
+	if err := c.body(wrap("aggregate", record(map[string]*wire.Schema{"name": typeName(), "availability_zone": zoneSchema()})), &body); err != nil {
 		return err
 	}
 	return c.showAggregateView(a.compute.ChangeAggregate(c.Context(), c.PathValue("id"), func(g *compute.Aggregate) error {
@@ -128,10 +128,10 @@ func (a *api) aggregateActions(policy string) map[string]action {
 			return c.showAggregateView(change(c.Context(), id, which.Host))
 		}
 	}
-	host := func(*call) *schema { return record(map[string]*schema{"host": typeFQDN()}, "host") }
-	metadata := func(*call) *schema {
-		values := &schema{types: []string{"string", "null"}, maxLength: 255}
-		return record(map[string]*schema{"metadata": {types: []string{"object"}, keys: typeMetadata().keys, others: values}}, "metadata")
+	host := func(*call) *wire.Schema { return record(map[string]*wire.Schema{"host": typeFQDN()}, "host") }
+	metadata := func(*call) *wire.Schema {
+		values := &wire.Schema{Types: []string{"string", "null"}, MaxLength: 255}
+		return record(map[string]*wire.Schema{"metadata": {Types: []string{"object"}, Keys: typeMetadata().Keys, Others: values}}, "metadata")
 	}
 	return map[string]action{
 		"add_host":     {schema: host, serve: changeHost(a.compute.AddHost), policy: policy + "add_host"},

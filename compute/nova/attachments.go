@@ -100,8 +100,8 @@ func (a *api) showAttachment(c *call) error {
 	return c.json(http.StatusOK, object{"volumeAttachment": c.volumeAttachment(c.PathValue("id"), &at)})
 }
 
-func attachmentSchema(minor int) *schema {
-	properties := map[string]*schema{"volumeId": typeUUID(), "device": {types: []string{"string", "null"}, pattern: deviceName}}
+func attachmentSchema(minor int) *wire.Schema {
+	properties := map[string]*wire.Schema{"volumeId": typeUUID(), "device": {Types: []string{"string", "null"}, Pattern: deviceName}}
 	if minor >= 49 {
 		properties["tag"] = typeTag()
 	}
@@ -134,11 +134,11 @@ func (a *api) attachVolume(c *call) error {
 	}, &at)})
 }
 
-func changeSchema(minor int) *schema {
-	properties := map[string]*schema{"volumeId": typeUUID()}
+func changeSchema(minor int) *wire.Schema {
+	properties := map[string]*wire.Schema{"volumeId": typeUUID()}
 	if minor >= 85 {
-		properties = map[string]*schema{
-			"volumeId": typeUUID(), "device": {types: []string{"string", "null"}, pattern: deviceName}, "tag": typeTag(),
+		properties = map[string]*wire.Schema{
+			"volumeId": typeUUID(), "device": {Types: []string{"string", "null"}, Pattern: deviceName}, "tag": typeTag(),
 			"delete_on_termination": typeBoolean(), "serverId": typeUUID(), "id": typeUUID(),
 		}
 	}

@@ -1,9 +1,7 @@
 package nova
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,27 +42,8 @@ func (c *call) empty(status int) error {
 }
 
 // body reads the request's JSON, checks it and decodes it into v.
-func (c *call) body(s *schema, v any) error {
-	data, err := io.ReadAll(c.Body)
-	if err != nil {
-		return err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
-	}
-	if _, ok := value.(map[string]any); !ok {
-		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
-	}
-	if err := s.check(value, c.legacy); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fault.Wrap(compute.ErrInvalid, "Malformed request body: %s", err)
-	}
-	return nil
+func (c *call) body(s *wire.Schema, v any) error {
+	return wire.DecodeChecked(c.Request, s, c.legacy, v)
 }
 
 // page reads limit and marker.

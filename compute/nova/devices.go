@@ -27,30 +27,30 @@ type device struct {
 	Tag                 string
 }
 
-func deviceSchema(minor int) *schema {
+func deviceSchema(minor int) *wire.Schema {
 	s := oldDeviceSchema()
-	for name, property := range map[string]*schema{
+	for name, property := range map[string]*wire.Schema{
 		"image_id": typeUUID(), "source_type": words("volume", "image", "snapshot", "blank"), "destination_type": words("local", "volume"),
-		"uuid":         {types: []string{"string"}, minLength: 1, maxLength: 255, pattern: imageName},
+		"uuid":         {Types: []string{"string"}, MinLength: 1, MaxLength: 255, Pattern: imageName},
 		"guest_format": typeString(), "device_type": typeString(), "disk_bus": typeString(),
-		"boot_index": {types: []string{"integer", "string", "null"}, pattern: integerDigits},
+		"boot_index": {Types: []string{"integer", "string", "null"}, Pattern: integerDigits},
 	} {
-		s.properties[name] = property
+		s.Properties[name] = property
 	}
 	if minor == 32 || minor >= 42 {
-		s.properties["tag"] = typeTag()
+		s.Properties["tag"] = typeTag()
 	}
 	if minor >= 67 {
-		s.properties["volume_type"] = &schema{types: []string{"string", "null"}, maxLength: 255}
+		s.Properties["volume_type"] = &wire.Schema{Types: []string{"string", "null"}, MaxLength: 255}
 	}
 	return s
 }
 
-func oldDeviceSchema() *schema {
-	return record(map[string]*schema{
-		"virtual_name": {types: []string{"string"}, maxLength: 255}, "volume_id": typeUUID(), "snapshot_id": typeUUID(),
-		"volume_size":           {types: []string{"integer", "string", "null"}, pattern: digits},
-		"device_name":           {types: []string{"string", "null"}, minLength: 1, maxLength: 255, pattern: devicePath},
+func oldDeviceSchema() *wire.Schema {
+	return record(map[string]*wire.Schema{
+		"virtual_name": {Types: []string{"string"}, MaxLength: 255}, "volume_id": typeUUID(), "snapshot_id": typeUUID(),
+		"volume_size":           {Types: []string{"integer", "string", "null"}, Pattern: digits},
+		"device_name":           {Types: []string{"string", "null"}, MinLength: 1, MaxLength: 255, Pattern: devicePath},
 		"delete_on_termination": typeBoolean(), "no_device": anything(), "connection_info": typeString(),
 	})
 }

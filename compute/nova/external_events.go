@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/kintoun/kintoun/compute"
+	"github.com/kintoun/kintoun/internal/wire"
 )
 
 func (a *api) eventOperations() []operation {
@@ -13,7 +14,7 @@ func (a *api) eventOperations() []operation {
 	}
 }
 
-func eventsSchema(minor int) *schema {
+func eventsSchema(minor int) *wire.Schema {
 	names := []any{"network-changed", "network-vif-plugged", "network-vif-unplugged", "network-vif-deleted"}
 	for _, later := range []struct {
 		minor int
@@ -23,11 +24,11 @@ func eventsSchema(minor int) *schema {
 			names = append(names, later.name)
 		}
 	}
-	events := list(record(map[string]*schema{
+	events := list(record(map[string]*wire.Schema{
 		"name": words(names...), "server_uuid": typeUUID(), "status": words("failed", "completed", "in-progress"),
-		"tag": {types: []string{"string"}, maxLength: 255},
+		"tag": {Types: []string{"string"}, MaxLength: 255},
 	}, "name", "server_uuid"))
-	return record(map[string]*schema{"events": events}, "events")
+	return record(map[string]*wire.Schema{"events": events}, "events")
 }
 
 // externalEvents is how other services tell compute of what has happened. That a volume has grown is passed on to its server;

@@ -129,14 +129,14 @@ func (a *api) showFlavor(c *call) error {
 }
 
 func (a *api) createFlavor(c *call) error {
-	properties := map[string]*schema{
-		"name": typeName(), "id": {types: []string{"string", "integer", "null"}, minLength: 1, maxLength: 255, pattern: flavorID},
+	properties := map[string]*wire.Schema{
+		"name": typeName(), "id": {Types: []string{"string", "integer", "null"}, MinLength: 1, MaxLength: 255, Pattern: flavorID},
 		"ram": bounded(1, maxInt), "vcpus": bounded(1, maxInt), "disk": bounded(0, maxInt),
 		"OS-FLV-EXT-DATA:ephemeral": bounded(0, maxInt), "swap": bounded(0, maxInt),
-		"rxtx_factor": {types: []string{"number", "string"}, pattern: decimal}, "os-flavor-access:is_public": typeBoolean(),
+		"rxtx_factor": {Types: []string{"number", "string"}, Pattern: decimal}, "os-flavor-access:is_public": typeBoolean(),
 	}
 	if c.at(55) {
-		properties["description"] = &schema{types: []string{"string", "null"}, maxLength: 65535}
+		properties["description"] = &wire.Schema{Types: []string{"string", "null"}, MaxLength: 65535}
 	}
 	var body struct {
 		Flavor struct {
@@ -176,7 +176,7 @@ func (a *api) createFlavor(c *call) error {
 
 func (a *api) updateFlavor(c *call) error {
 	var body struct{ Flavor struct{ Description *string } }
-	s := wrap("flavor", record(map[string]*schema{"description": {types: []string{"string", "null"}, maxLength: 65535}}, "description"))
+	s := wrap("flavor", record(map[string]*wire.Schema{"description": {Types: []string{"string", "null"}, MaxLength: 65535}}, "description"))
 	if err := c.body(s, &body); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (a *api) deleteFlavor(c *call) error {
 }
 
 func (a *api) flavorActions(policy string) map[string]action {
-	tenant := func(*call) *schema { return record(map[string]*schema{"tenant": typeProject()}, "tenant") }
+	tenant := func(*call) *wire.Schema { return record(map[string]*wire.Schema{"tenant": typeProject()}, "tenant") }
 	return map[string]action{
 		"addTenantAccess":    {schema: tenant, serve: a.changeFlavorAccess(true), policy: policy + "add_tenant_access"},
 		"removeTenantAccess": {schema: tenant, serve: a.changeFlavorAccess(false), policy: policy + "remove_tenant_access"},
@@ -264,10 +264,10 @@ func (a *api) showExtraSpec(c *call) error {
 }
 
 // specsSchema lets values be numbers, as old clients send them.
-func specsSchema() *schema {
-	return &schema{
-		types: []string{"object"}, keys: metadataKey,
-		others: &schema{types: []string{"string", "number"}, maxLength: 255},
+func specsSchema() *wire.Schema {
+	return &wire.Schema{
+		Types: []string{"object"}, Keys: metadataKey,
+		Others: &wire.Schema{Types: []string{"string", "number"}, MaxLength: 255},
 	}
 }
 

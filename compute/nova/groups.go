@@ -34,18 +34,18 @@ func (c *call) group(g *compute.ServerGroup) object {
 	return o
 }
 
-func groupSchema(minor int) *schema {
+func groupSchema(minor int) *wire.Schema {
 	policies := []any{"affinity", "anti-affinity"}
 	if minor >= 15 {
 		policies = append(policies, "soft-affinity", "soft-anti-affinity")
 	}
 	if minor < 64 {
 		// A list of exactly one, for what was once meant to be several.
-		one := &schema{types: []string{"array"}, items: words(policies...), maxItems: 1}
-		return wrap("server_group", record(map[string]*schema{"name": typeName(), "policies": one}, "name", "policies"))
+		one := &wire.Schema{Types: []string{"array"}, Items: words(policies...), MaxItems: 1}
+		return wrap("server_group", record(map[string]*wire.Schema{"name": typeName(), "policies": one}, "name", "policies"))
 	}
-	rules := record(map[string]*schema{"max_server_per_host": bounded(1, maxInt)})
-	return wrap("server_group", record(map[string]*schema{"name": typeName(), "policy": words(policies...), "rules": rules}, "name", "policy"))
+	rules := record(map[string]*wire.Schema{"max_server_per_host": bounded(1, maxInt)})
+	return wrap("server_group", record(map[string]*wire.Schema{"name": typeName(), "policy": words(policies...), "rules": rules}, "name", "policy"))
 }
 
 func (a *api) createGroup(c *call) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
 )
 
 func (a *api) hostOperations() []operation {
@@ -151,8 +152,8 @@ type serviceBody struct {
 // updateService changes a service by its identifier, as since 2.53.
 func (a *api) updateService(c *call) error {
 	var body serviceBody
-	if err := c.body(record(map[string]*schema{
-		"status": words("enabled", "disabled"), "disabled_reason": {types: []string{"string"}, minLength: 1, maxLength: 255}, "forced_down": kind("boolean"),
+	if err := c.body(record(map[string]*wire.Schema{
+		"status": words("enabled", "disabled"), "disabled_reason": {Types: []string{"string"}, MinLength: 1, MaxLength: 255}, "forced_down": kind("boolean"),
 	}), &body); err != nil {
 		return err
 	}
@@ -195,11 +196,11 @@ func (c *call) hostByService(id string) (*compute.Host, error) {
 
 // serviceAction changes the service that the body names, as up to 2.52.
 func (a *api) serviceAction(action string) func(c *call) error {
-	properties := map[string]*schema{"host": typeFQDN(), "binary": typeName()}
+	properties := map[string]*wire.Schema{"host": typeFQDN(), "binary": typeName()}
 	required := []string{"host", "binary"}
 	switch action {
 	case "disable-log-reason":
-		properties["disabled_reason"] = &schema{types: []string{"string"}, minLength: 1, maxLength: 255}
+		properties["disabled_reason"] = &wire.Schema{Types: []string{"string"}, MinLength: 1, MaxLength: 255}
 		required = append(required, "disabled_reason")
 	case "force-down":
 		properties["forced_down"] = typeBoolean()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
 )
 
 func (a *api) keypairOperations() []operation {
@@ -27,13 +28,13 @@ func (c *call) keypairOwner(asked string) (string, error) {
 	return asked, nil
 }
 
-func keypairSchema(minor int) *schema {
+func keypairSchema(minor int) *wire.Schema {
 	pattern := oldKeyName
 	if minor >= 92 {
 		pattern = keyName
 	}
-	name := &schema{types: []string{"string"}, format: "name", minLength: 1, maxLength: 255, pattern: pattern}
-	properties, required := map[string]*schema{"name": name, "public_key": typeString()}, []string{"name"}
+	name := &wire.Schema{Types: []string{"string"}, Check: checkName, MinLength: 1, MaxLength: 255, Pattern: pattern}
+	properties, required := map[string]*wire.Schema{"name": name, "public_key": typeString()}, []string{"name"}
 	if minor >= 2 {
 		properties["type"] = words("ssh", "x509")
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/wire"
 )
 
 // partOperations are the calls on parts of a server.
@@ -153,7 +154,7 @@ func (a *api) listTags(c *call) error {
 
 func (a *api) setTags(c *call) error {
 	var body struct{ Tags []string }
-	if err := c.body(wrap("tags", &schema{types: []string{"array"}, items: typeTag(), maxItems: 50}), &body); err != nil {
+	if err := c.body(wrap("tags", &wire.Schema{Types: []string{"array"}, Items: typeTag(), MaxItems: 50}), &body); err != nil {
 		return err
 	}
 	tags, err := a.compute.SetTags(c.Context(), c.scope(), c.PathValue("id"), body.Tags)

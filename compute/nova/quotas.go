@@ -117,11 +117,11 @@ func (a *api) defaultQuota(c *call) error {
 }
 
 func (a *api) updateQuota(c *call) error {
-	limit := func() *schema {
+	limit := func() *wire.Schema {
 		s := bounded(-1, maxInt)
 		return s
 	}
-	properties := map[string]*schema{"force": typeBoolean(), "tenant_id": anything()}
+	properties := map[string]*wire.Schema{"force": typeBoolean(), "tenant_id": anything()}
 	for _, b := range bounds() {
 		if b.until == 0 || c.minor <= b.until {
 			properties[b.name] = limit()

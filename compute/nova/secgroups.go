@@ -133,9 +133,9 @@ type groupBody struct {
 	Group struct{ Name, Description string } `json:"security_group"`
 }
 
-func securityGroupSchema() *schema {
-	text := func() *schema { return &schema{types: []string{"string"}, maxLength: 255} }
-	return wrap("security_group", record(map[string]*schema{"name": text(), "description": {types: []string{"string", "null"}, maxLength: 255}}, "name"))
+func securityGroupSchema() *wire.Schema {
+	text := func() *wire.Schema { return &wire.Schema{Types: []string{"string"}, MaxLength: 255} }
+	return wrap("security_group", record(map[string]*wire.Schema{"name": text(), "description": {Types: []string{"string", "null"}, MaxLength: 255}}, "name"))
 }
 
 func (a *api) createSecurityGroup(c *call) error {
@@ -170,8 +170,8 @@ func (a *api) deleteSecurityGroup(c *call) error {
 }
 
 func (a *api) createRule(c *call) error {
-	port := &schema{types: []string{"integer", "string", "null"}, pattern: integerDigits}
-	s := wrap("security_group_rule", record(map[string]*schema{
+	port := &wire.Schema{Types: []string{"integer", "string", "null"}, Pattern: integerDigits}
+	s := wrap("security_group_rule", record(map[string]*wire.Schema{
 		"parent_group_id": kind("string", "null"), "ip_protocol": kind("string", "null"), "from_port": port, "to_port": port,
 		"cidr": kind("string", "null"), "group_id": kind("string", "null"),
 	}, "parent_group_id"))

@@ -44,41 +44,41 @@ type hints struct {
 	DifferentHost textList `json:"different_host"`
 }
 
-func networksSchema(minor int) *schema {
-	card := record(map[string]*schema{"fixed_ip": typeIP("ip"), "port": typeUUIDOrNull(), "uuid": typeString()})
+func networksSchema(minor int) *wire.Schema {
+	card := record(map[string]*wire.Schema{"fixed_ip": typeIP(formatIP()), "port": typeUUIDOrNull(), "uuid": typeString()})
 	if minor >= 32 && minor < 37 || minor >= 42 {
-		card.properties["tag"] = typeTag()
+		card.Properties["tag"] = typeTag()
 	}
 	if minor < 37 {
 		return list(card)
 	}
-	card.properties["uuid"] = typeUUID()
+	card.Properties["uuid"] = typeUUID()
 	return either(list(card), words("none", "auto"))
 }
 
-func hintsSchema() *schema {
+func hintsSchema() *wire.Schema {
 	ids := either(typeUUID(), list(typeUUID()))
-	return &schema{types: []string{"object"}, others: anything(), properties: map[string]*schema{
+	return &wire.Schema{Types: []string{"object"}, Others: anything(), Properties: map[string]*wire.Schema{
 		"group": ids, "different_host": ids, "same_host": ids,
 	}}
 }
 
-func createSchema(minor int, legacy bool) *schema {
-	properties := map[string]*schema{
-		"name": typeName(), "imageRef": either(typeUUID(), &schema{types: []string{"string"}, pattern: nothing}),
-		"flavorRef": {types: []string{"string", "integer"}, minLength: 1},
+func createSchema(minor int, legacy bool) *wire.Schema {
+	properties := map[string]*wire.Schema{
+		"name": typeName(), "imageRef": either(typeUUID(), &wire.Schema{Types: []string{"string"}, Pattern: nothing}),
+		"flavorRef": {Types: []string{"string", "integer"}, MinLength: 1},
 		"adminPass": typeString(), "metadata": typeMetadata(), "networks": networksSchema(minor),
-		"OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP("ipv4"), "accessIPv6": typeIP("ipv6"),
-		"personality":       list(record(map[string]*schema{"path": typeString(), "contents": {types: []string{"string"}, format: "base64"}})),
+		"OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP(formatIPv4()), "accessIPv6": typeIP(formatIPv6()),
+		"personality":       list(record(map[string]*wire.Schema{"path": typeString(), "contents": {Types: []string{"string"}, Format: wire.FormatBase64()}})),
 		"availability_zone": typeName(), "block_device_mapping": list(oldDeviceSchema()), "block_device_mapping_v2": list(deviceSchema(minor)),
 		"config_drive": typeBoolean(), "key_name": typeName(), "min_count": bounded(1, maxInt), "max_count": bounded(1, maxInt),
 		"return_reservation_id": typeBoolean(),
-		"security_groups":       list(record(map[string]*schema{"name": typeName()})),
-		"user_data":             {types: []string{"string"}, format: "base64", maxLength: 65535},
+		"security_groups":       list(record(map[string]*wire.Schema{"name": typeName()})),
+		"user_data":             {Types: []string{"string"}, Format: wire.FormatBase64(), MaxLength: 65535},
 	}
 	required := []string{"name", "flavorRef"}
 	if legacy {
-		properties["user_data"].types = []string{"string", "null"}
+		properties["user_data"].Types = []string{"string", "null"}
 	}
 	if minor >= 19 {
 		properties["description"] = typeDescription()
@@ -87,13 +87,13 @@ func createSchema(minor int, legacy bool) *schema {
 		required = append(required, "networks")
 	}
 	if minor >= 52 {
-		properties["tags"] = &schema{types: []string{"array"}, items: typeTag(), maxItems: 50}
+		properties["tags"] = &wire.Schema{Types: []string{"array"}, Items: typeTag(), MaxItems: 50}
 	}
 	if minor >= 57 {
 		delete(properties, "personality")
 	}
 	if minor >= 63 {
-		properties["trusted_image_certificates"] = &schema{types: []string{"array", "null"}, items: typeString(), maxItems: 50, unique: true}
+		properties["trusted_image_certificates"] = &wire.Schema{Types: []string{"array", "null"}, Items: typeString(), MaxItems: 50, Unique: true}
 	}
 	if minor >= 74 {
 		properties["host"], properties["hypervisor_hostname"] = typeFQDN(), typeFQDN()
@@ -101,21 +101,21 @@ func createSchema(minor int, legacy bool) *schema {
 	if minor >= 90 {
 		properties["hostname"] = hostnameSchema(minor)
 	}
-	return record(map[string]*schema{
+	return record(map[string]*wire.Schema{
 		"server": record(properties, required...), "os:scheduler_hints": hintsSchema(), "OS-SCH-HNT:scheduler_hints": hintsSchema(),
 	}, "server")
 }
 
-func hostnameSchema(minor int) *schema {
+func hostnameSchema(minor int) *wire.Schema {
 	if minor >= 94 {
 		return typeFQDN()
 	}
 	return typeHostname()
 }
 
-func updateSchema(minor int) *schema {
-	properties := map[string]*schema{
-		"name": typeName(), "OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP("ipv4"), "accessIPv6": typeIP("ipv6"),
+func updateSchema(minor int) *wire.Schema {
+	properties := map[string]*wire.Schema{
+		"name": typeName(), "OS-DCF:diskConfig": typeDiskConfig(), "accessIPv4": typeIP(formatIPv4()), "accessIPv6": typeIP(formatIPv6()),
 	}
 	if minor >= 19 {
 		properties["description"] = typeDescription()

@@ -1,78 +1,92 @@
 package nova
 
+import "github.com/kintoun/kintoun/internal/wire"
+
 // The types that bodies are made of, as in Nova's parameter_types.
 
-func kind(names ...string) *schema { return &schema{types: names} }
+func kind(names ...string) *wire.Schema { return &wire.Schema{Types: names} }
 
 // record is an object with the given properties and no others.
-func record(properties map[string]*schema, required ...string) *schema {
-	return &schema{types: []string{"object"}, properties: properties, required: required}
+func record(properties map[string]*wire.Schema, required ...string) *wire.Schema {
+	return &wire.Schema{Types: []string{"object"}, Properties: properties, Required: required}
 }
 
 // wrap is a body with one property.
-func wrap(name string, inner *schema) *schema { return record(map[string]*schema{name: inner}, name) }
+func wrap(name string, inner *wire.Schema) *wire.Schema {
+	return record(map[string]*wire.Schema{name: inner}, name)
+}
 
-func list(items *schema) *schema { return &schema{types: []string{"array"}, items: items} }
+func list(items *wire.Schema) *wire.Schema {
+	return &wire.Schema{Types: []string{"array"}, Items: items}
+}
 
-func either(schemas ...*schema) *schema { return &schema{oneOf: schemas} }
+func either(schemas ...*wire.Schema) *wire.Schema { return &wire.Schema{OneOf: schemas} }
 
-func words(values ...any) *schema { return &schema{types: []string{"string"}, enum: values} }
+func words(values ...any) *wire.Schema { return &wire.Schema{Types: []string{"string"}, Enum: values} }
 
-func bounded(low, high int64) *schema {
-	s := &schema{types: []string{"integer", "string"}, pattern: integerDigits, minimum: &low, minLength: 1}
+func bounded(low, high int64) *wire.Schema {
+	s := &wire.Schema{Types: []string{"integer", "string"}, Pattern: integerDigits, Minimum: &low, MinLength: 1}
 	if high > 0 {
-		s.maximum = &high
+		s.Maximum = &high
 	}
 	return s
 }
 
 const maxInt = 0x7FFFFFFF
 
-func typeString() *schema { return kind("string") }
+func typeString() *wire.Schema { return kind("string") }
 
-func typeName() *schema {
-	return &schema{types: []string{"string"}, format: "name", minLength: 1, maxLength: 255}
+func typeName() *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, Check: checkName, MinLength: 1, MaxLength: 255}
 }
 
-func typeDescription() *schema { return &schema{types: []string{"string", "null"}, maxLength: 255} }
+func typeDescription() *wire.Schema {
+	return &wire.Schema{Types: []string{"string", "null"}, MaxLength: 255}
+}
 
-func typeBoolean() *schema {
-	return &schema{types: []string{"boolean", "string"}, enum: []any{
+func typeBoolean() *wire.Schema {
+	return &wire.Schema{Types: []string{"boolean", "string"}, Enum: []any{
 		true, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes",
 		false, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no",
 	}}
 }
 
-func typeUUID() *schema { return &schema{types: []string{"string"}, format: "uuid"} }
-
-func typeUUIDOrNull() *schema { return &schema{types: []string{"string", "null"}, format: "uuid"} }
-
-func typeTag() *schema {
-	return &schema{types: []string{"string"}, minLength: 1, maxLength: 60, pattern: tagText}
+func typeUUID() *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, Format: wire.FormatUUID()}
 }
 
-func typeMetadata() *schema {
-	return &schema{
-		types: []string{"object"}, keys: metadataKey,
-		others: &schema{types: []string{"string"}, maxLength: 255},
+func typeUUIDOrNull() *wire.Schema {
+	return &wire.Schema{Types: []string{"string", "null"}, Format: wire.FormatUUID()}
+}
+
+func typeTag() *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, MinLength: 1, MaxLength: 60, Pattern: tagText}
+}
+
+func typeMetadata() *wire.Schema {
+	return &wire.Schema{
+		Types: []string{"object"}, Keys: metadataKey,
+		Others: &wire.Schema{Types: []string{"string"}, MaxLength: 255},
 	}
 }
 
-func typeHostname() *schema {
-	return &schema{types: []string{"string"}, minLength: 2, maxLength: 63, pattern: hostLabel}
+func typeHostname() *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, MinLength: 2, MaxLength: 63, Pattern: hostLabel}
 }
 
-func typeFQDN() *schema {
-	return &schema{types: []string{"string"}, minLength: 1, maxLength: 255, pattern: domainName}
+func typeFQDN() *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, MinLength: 1, MaxLength: 255, Pattern: domainName}
 }
 
-func typeIP(format string) *schema { return &schema{types: []string{"string"}, format: format} }
-
-func typeProject() *schema {
-	return &schema{types: []string{"string"}, minLength: 1, maxLength: 255, pattern: dashed}
+func typeIP(format *wire.Format) *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, Format: format}
 }
 
-func typeDiskConfig() *schema { return words("AUTO", "MANUAL") }
+func typeProject() *wire.Schema {
+	return &wire.Schema{Types: []string{"string"}, MinLength: 1, MaxLength: 255, Pattern: dashed}
+}
+
+func typeDiskConfig() *wire.Schema { return words("AUTO", "MANUAL") }
 
 // anything allows every value.
-func anything() *schema { return &schema{} }
+func anything() *wire.Schema { return &wire.Schema{} }

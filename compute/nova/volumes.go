@@ -134,9 +134,9 @@ func (a *api) proxyCreateVolume(c *call) error {
 		}
 	}
 	size := bounded(1, 0)
-	size.pattern = digits
-	if err := c.body(wrap("volume", record(map[string]*schema{
-		"volume_type": typeString(), "metadata": {types: []string{"object"}, others: anything()}, "snapshot_id": typeString(),
+	size.Pattern = digits
+	if err := c.body(wrap("volume", record(map[string]*wire.Schema{
+		"volume_type": typeString(), "metadata": {Types: []string{"object"}, Others: anything()}, "snapshot_id": typeString(),
 		"size": size, "availability_zone": typeString(), "display_name": typeString(), "display_description": typeString(),
 	}, "size")), &body); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (a *api) proxyCreateSnapshot(c *call) error {
 			Force       wire.Bool
 		}
 	}
-	if err := c.body(wrap("snapshot", record(map[string]*schema{
+	if err := c.body(wrap("snapshot", record(map[string]*wire.Schema{
 		"volume_id": typeString(), "force": typeBoolean(), "display_name": typeString(), "display_description": typeString(),
 	}, "volume_id")), &body); err != nil {
 		return err

@@ -16,10 +16,7 @@ import (
 // plane killed meanwhile.
 func TestVolumes(t *testing.T) {
 	w := &walk{testCloud: newCloud(t, "bridge")}
-	for _, row := range []struct {
-		name string
-		do   func()
-	}{
+	w.inOrder([]row{
 		{"images and networks", w.prepare},
 		{"rules", w.rules},
 		{"a server", func() { w.serverWith("vm1", vm1Address, "--image", "cirros") }},
@@ -32,19 +29,7 @@ func TestVolumes(t *testing.T) {
 		{"boot from a volume", w.bootFromVolume},
 		{"an image of a volume", w.imageOfVolume},
 		{"everything goes", w.deleteVolumes},
-	} {
-		ok := t.Run(row.name, func(t *testing.T) {
-			w.t = t
-			if w.demo != nil {
-				w.demo.t = t
-			}
-			row.do()
-		})
-		w.t = t
-		if !ok {
-			t.FailNow()
-		}
-	}
+	})
 }
 
 // serverWith makes a server and logs in to it.

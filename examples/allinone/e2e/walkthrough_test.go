@@ -41,10 +41,7 @@ func TestWalkthroughOnBridge(t *testing.T)      { replay(t, "bridge") }
 // replay goes through the walkthrough's rows in order; each stands on those before it.
 func replay(t *testing.T, fabric string) {
 	w := &walk{testCloud: newCloud(t, fabric)}
-	for _, row := range []struct {
-		name string
-		do   func()
-	}{
+	w.inOrder([]row{
 		{"images and networks", w.prepare},
 		{"row 2: security group rules", w.rules},
 		{"row 3: two servers", w.boot},
@@ -60,7 +57,19 @@ func replay(t *testing.T, fabric string) {
 		{"another project with the same addresses", w.neighbour},
 		{"a dead member", w.deadMember},
 		{"the server is killed", w.killed},
-	} {
+	})
+}
+
+// row is a step that stands on those before it.
+type row struct {
+	name string
+	do   func()
+}
+
+// inOrder goes through the rows, each a test of its own, and ends with the first that fails.
+func (w *walk) inOrder(rows []row) {
+	t := w.t.(*testing.T)
+	for _, row := range rows {
 		ok := t.Run(row.name, func(t *testing.T) {
 			w.t = t
 			if w.demo != nil {
