@@ -68,7 +68,7 @@ func command(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s: %w", what(cmd), ctx.Err())
 	case errors.As(err, &exit):
-		return out.Bytes(), &commandError{what: what(cmd), said: said(problems.String()), number: number(exit.ExitCode(), problems.String())}
+		return out.Bytes(), &commandError{what: what(cmd), said: said(problems.String()), number: number(exit.ExitCode(), problems.String()), crashed: exit.ExitCode() < 0}
 	}
 	return nil, fmt.Errorf("%s: %w", what(cmd), err)
 }
@@ -90,6 +90,7 @@ func what(cmd *exec.Cmd) string {
 type commandError struct {
 	what, said string
 	number     syscall.Errno
+	crashed    bool // by a fault of its own, or it was killed
 }
 
 func (e *commandError) Error() string { return e.what + ": " + e.said }
@@ -104,6 +105,21 @@ func (e *commandError) Unwrap() []error {
 		errs = append(errs, driver.ErrBusy)
 	}
 	return errs
+}
+
+// attempts is how often a command is tried that may be repeated and crashes: those of Ceph 16 do now and then, on a busy machine, when
+// their work is done.
+const attempts = 3
+
+// repeated runs a command that removes something, again if it crashes.
+func (d *Driver) repeated(ctx context.Context, args ...string) error {
+	for n := 1; ; n++ {
+		_, err := d.rbd(ctx, args...)
+		var failed *commandError
+		if !errors.As(err, &failed) || !failed.crashed || n == attempts {
+			return err
+		}
+	}
 }
 
 // is says that a command ended with that number.

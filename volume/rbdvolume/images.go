@@ -120,7 +120,7 @@ func (d *Driver) rename(ctx context.Context, from, to string) error {
 
 // remove deletes an image; one that is gone is no error.
 func (d *Driver) remove(ctx context.Context, name string) error {
-	_, err := d.rbd(ctx, "rm", d.spec(name), "--no-progress")
+	err := d.repeated(ctx, "rm", d.spec(name), "--no-progress")
 	if is(err, syscall.ENOENT) {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (d *Driver) remove(ctx context.Context, name string) error {
 // removeSnapshot deletes "image@snapshot"; one that is gone is no error. What was cloned from it keeps it out of sight
 // (clone format 2).
 func (d *Driver) removeSnapshot(ctx context.Context, name string) error {
-	_, err := d.rbd(ctx, "snap", "rm", d.spec(name), "--no-progress")
+	err := d.repeated(ctx, "snap", "rm", d.spec(name), "--no-progress")
 	if is(err, syscall.ENOENT) {
 		return nil
 	}

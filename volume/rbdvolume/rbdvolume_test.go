@@ -20,7 +20,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/lab"
-	"github.com/kintoun/kintoun/internal/lab/cephtest"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
@@ -30,7 +29,7 @@ import (
 
 // ceph is a cluster that all tests share, with one pool; each test has a namespace in it.
 type ceph struct {
-	*cephtest.Cluster
+	*testCluster
 	dir, pool string
 	err       error
 	once      sync.Once
@@ -55,7 +54,7 @@ func (c *ceph) start() {
 	if c.dir, c.err = os.MkdirTemp("", "ceph-"); c.err != nil {
 		return
 	}
-	if c.Cluster, c.err = cephtest.Start(ctx, c.dir); c.err != nil {
+	if c.testCluster, c.err = startCluster(ctx, c.dir); c.err != nil {
 		return
 	}
 	c.pool, c.err = c.Pool(ctx, 2<<30)
@@ -63,7 +62,7 @@ func (c *ceph) start() {
 
 func (c *ceph) stop() error {
 	var err error
-	if c.Cluster != nil {
+	if c.testCluster != nil {
 		err = c.Stop()
 	}
 	if c.dir != "" {
@@ -75,7 +74,7 @@ func (c *ceph) stop() error {
 // cluster returns the cluster, and options for an empty place in it.
 func cluster(t testing.TB) (*ceph, *rbdvolume.Options) {
 	t.Helper()
-	cephtest.Require(t)
+	requireCeph(t)
 	shared.once.Do(shared.start)
 	require.NoError(t, shared.err)
 	namespace, err := shared.Namespace(t.Context(), shared.pool)
@@ -125,7 +124,7 @@ func TestChapter(t *testing.T) {
 	require.NoError(t, err)
 	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})
 	require.NoError(t, err)
-	require.Equal(t, []string{cephtest.Monitor}, target.RBD.Monitors)
+	require.Equal(t, []string{monitorAddress}, target.RBD.Monitors)
 	require.NoError(t, volumes.Disconnect(ctx, volume, connection))
 	require.NoError(t, volumes.Remove(ctx, volume))
 	require.NoError(t, volumes.RemoveSnapshot(ctx, snapshot))

@@ -25,6 +25,7 @@ import (
 	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/cachestore"
 	imagedriver "github.com/kintoun/kintoun/image/driver"
+	"github.com/kintoun/kintoun/internal/secrets"
 	"github.com/kintoun/kintoun/lbaas"
 	"github.com/kintoun/kintoun/metadata"
 	"github.com/kintoun/kintoun/network"
@@ -166,10 +167,10 @@ func (c *Cloud) startServices(ctx context.Context) error {
 func (c *Cloud) startVolumes(ctx context.Context) error {
 	o := &c.options
 	if len(o.SecretsKey) == 0 {
-		o.SecretsKey = make([]byte, SecretsKeySize)
+		o.SecretsKey = make([]byte, secrets.KeySize)
 		_, _ = rand.Read(o.SecretsKey) // it never fails
 	}
-	keys, err := newSecrets(ctx, o.DB, o.SecretsKey)
+	keys, err := secrets.Open(ctx, o.DB, o.SecretsKey)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ type Options struct {
 	ObjectsDB *sql.DB
 	// Keys seal tokens; by default new ones, whose tokens end with the process.
 	Keys *fernet.Keys
-	// SecretsKey seals the keys of encrypted volumes, [SecretsKeySize] bytes; random by default: such volumes end with the process.
+	// SecretsKey seals the keys of encrypted volumes, 32 bytes; random by default: such volumes end with the process.
 	SecretsKey []byte
 	// MetadataSecret is what the metadata service shares with its proxies, 16 bytes or more; a random one by default.
 	MetadataSecret []byte

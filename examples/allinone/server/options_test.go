@@ -100,7 +100,7 @@ func TestListenersForAnotherProcess(t *testing.T) {
 	for _, file := range files {
 		require.NoError(t, file.Close())
 	}
-	require.Equal(t, []string{"LISTEN_FDS=8", "LISTEN_FDNAMES=identity:compute:network:image:object-store:s3:events:metrics"}, env)
+	require.Equal(t, []string{"LISTEN_FDS=9", "LISTEN_FDNAMES=identity:compute:network:image:object-store:s3:volume:events:metrics"}, env)
 
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

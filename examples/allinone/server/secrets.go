@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
+	"github.com/kintoun/kintoun/internal/secrets"
 )
 
 // Admin returns the administrator's credentials, made at the first start and kept in the data directory.
@@ -32,7 +33,7 @@ func (o *Options) credentials(user, project, password string) cloud.Credentials 
 
 // secretsKey seals the keys of encrypted volumes. It is made at the first start.
 func (o *Options) secretsKey() ([]byte, error) {
-	fresh := make([]byte, cloud.SecretsKeySize)
+	fresh := make([]byte, secrets.KeySize)
 	_, _ = rand.Read(fresh) // it never fails
 	path := o.Path("secrets-key")
 	text, err := Secret(path, hex.EncodeToString(fresh))
@@ -40,11 +41,11 @@ func (o *Options) secretsKey() ([]byte, error) {
 		return nil, err
 	}
 	key, err := hex.DecodeString(text)
-	if err == nil && len(key) != cloud.SecretsKeySize {
+	if err == nil && len(key) != secrets.KeySize {
 		err = hex.ErrLength
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the key of secrets in %s is not %d hexadecimal digits: put back a copy of it, encrypted volumes cannot be opened without it: %w", path, 2*cloud.SecretsKeySize, err)
+		return nil, fmt.Errorf("the key of secrets in %s is not %d hexadecimal digits: put back a copy of it, encrypted volumes cannot be opened without it: %w", path, 2*secrets.KeySize, err)
 	}
 	return key, nil
 }

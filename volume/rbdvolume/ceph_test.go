@@ -1,14 +1,6 @@
 //go:build linux
 
-// Package cephtest runs a Ceph cluster inside a lab (package lab), for tests: one monitor, one manager and one OSD over a sparse file,
-// on the loopback, with authentication. It needs no systemd, LVM or device-mapper, some 250 MiB of memory, and Debian's packages
-// ceph-mon, ceph-mgr, ceph-osd and ceph-common. It is ready within ten seconds.
-//
-//	cluster, err := cephtest.Start(ctx, dir)
-//	pool, err := cluster.Pool(ctx, 2<<30)
-//
-// The lab ends the cluster's processes when it ends, if nobody called [Cluster.Stop].
-package cephtest
+package rbdvolume_test
 
 import (
 	"bytes"
@@ -27,8 +19,8 @@ import (
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 )
 
-// Require skips the test, or fails it, where something is missing (package labtest).
-func Require(t testing.TB) {
+// requireCeph skips the test, or fails it, where something is missing (package labtest).
+func requireCeph(t testing.TB) {
 	t.Helper()
 	labtest.Require(t)
 	for _, p := range [][2]string{{"ceph-mon", "ceph-mon"}, {"ceph-mgr", "ceph-mgr"}, {"ceph-osd", "ceph-osd"}, {"rbd", "ceph-common"}} {
@@ -36,11 +28,11 @@ func Require(t testing.TB) {
 	}
 }
 
-// Monitor is where the cluster's monitor listens.
-const Monitor = "127.0.0.1:3300"
+// monitorAddress is where the cluster's monitor listens.
+const monitorAddress = "127.0.0.1:3300"
 
-// Cluster is a running cluster.
-type Cluster struct {
+// testCluster is a running cluster.
+type testCluster struct {
 	// Config is its configuration file; the user is "admin".
 	Config  string
 	dir     string
@@ -83,9 +75,9 @@ mon allow pool size one = true
 mon allow pool delete = true
 `
 
-// Start makes a cluster in dir, which is empty and for it alone, and returns when it takes data.
-func Start(ctx context.Context, dir string) (_ *Cluster, err error) {
-	c := &Cluster{Config: filepath.Join(dir, "ceph.conf"), dir: dir}
+// startCluster makes a cluster in dir, which is empty and for it alone, and returns when it takes data.
+func startCluster(ctx context.Context, dir string) (_ *testCluster, err error) {
+	c := &testCluster{Config: filepath.Join(dir, "ceph.conf"), dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
@@ -103,14 +95,14 @@ func Start(ctx context.Context, dir string) (_ *Cluster, err error) {
 	return c, errors.Join(c.startMonitor(ctx, fsid), c.startOthers(ctx, fsid))
 }
 
-func (c *Cluster) startMonitor(ctx context.Context, fsid string) error {
+func (c *testCluster) startMonitor(ctx context.Context, fsid string) error {
 	keyring, monmap := filepath.Join(c.dir, "keyring"), filepath.Join(c.dir, "monmap")
 	for _, command := range [][]string{
 		{"ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *"},
 		{"ceph-authtool", keyring, "--gen-key", "-n", "client.admin", "--cap", "mon", "allow *", "--cap", "osd", "allow *", "--cap", "mgr", "allow *"},
 		{"ceph-authtool", keyring, "--gen-key", "-n", "mgr.a", "--cap", "mon", "allow profile mgr", "--cap", "osd", "allow *"},
 		{"ceph-authtool", keyring, "--gen-key", "-n", "osd.0", "--cap", "mon", "allow profile osd", "--cap", "osd", "allow *"},
-		{"monmaptool", "--create", "--fsid", fsid, "--addv", "a", "[v2:" + Monitor + "]", monmap},
+		{"monmaptool", "--create", "--fsid", fsid, "--addv", "a", "[v2:" + monitorAddress + "]", monmap},
 		// The keyring becomes the cluster's: those users exist from the beginning.
 		{"ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring, "--conf", c.Config},
 	} {
@@ -121,7 +113,7 @@ func (c *Cluster) startMonitor(ctx context.Context, fsid string) error {
 	return c.start("ceph-mon", "a")
 }
 
-func (c *Cluster) startOthers(ctx context.Context, fsid string) error {
+func (c *testCluster) startOthers(ctx context.Context, fsid string) error {
 	if len(c.daemons) == 0 {
 		return nil
 	}
@@ -138,7 +130,7 @@ func (c *Cluster) startOthers(ctx context.Context, fsid string) error {
 }
 
 // start runs a daemon. Its log is the file NAME.out.
-func (c *Cluster) start(name, id string) error {
+func (c *testCluster) start(name, id string) error {
 	out, err := os.Create(filepath.Join(c.dir, name+".out"))
 	if err != nil {
 		return err
@@ -154,7 +146,7 @@ func (c *Cluster) start(name, id string) error {
 }
 
 // Stop ends the cluster. The directory is the caller's to remove.
-func (c *Cluster) Stop() error {
+func (c *testCluster) Stop() error {
 	var err error
 	for _, cmd := range c.daemons {
 		err = errors.Join(err, cmd.Process.Kill())
@@ -165,7 +157,7 @@ func (c *Cluster) Stop() error {
 }
 
 // Run runs a program with the cluster's configuration, and returns what it printed.
-func (c *Cluster) Run(ctx context.Context, name string, args ...string) (string, error) {
+func (c *testCluster) Run(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -179,7 +171,7 @@ func (c *Cluster) Run(ctx context.Context, name string, args ...string) (string,
 }
 
 // Pool makes a pool for images that holds that many bytes at most, and returns when the manager has counted it.
-func (c *Cluster) Pool(ctx context.Context, bytes int64) (name string, err error) {
+func (c *testCluster) Pool(ctx context.Context, bytes int64) (name string, err error) {
 	name = "pool-" + uuid.NewString()[:8]
 	for _, command := range [][]string{
 		{"ceph", "osd", "pool", "create", name, "8"},
@@ -203,7 +195,7 @@ func (c *Cluster) Pool(ctx context.Context, bytes int64) (name string, err error
 }
 
 // Namespace makes a namespace in the pool: it has images of its own.
-func (c *Cluster) Namespace(ctx context.Context, pool string) (name string, err error) {
+func (c *testCluster) Namespace(ctx context.Context, pool string) (name string, err error) {
 	name = uuid.NewString()[:8]
 	_, err = c.Run(ctx, "rbd", "namespace", "create", pool+"/"+name)
 	return name, err
