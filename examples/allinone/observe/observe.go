@@ -72,7 +72,7 @@ func (o *Observer) Wrap(service cloud.Service, handler http.Handler) http.Handle
 
 // Run tells of the cloud until ctx ends. An error says that a listener failed.
 func (o *Observer) Run(ctx context.Context, c *cloud.Cloud) error {
-	sources := event.Sources{"identity": c.Identity, "image": c.Image, "compute": c.Compute, "network": c.Network, "lbaas": c.LBaaS, "objectstore": c.Objects}
+	sources := event.Sources{"identity": c.Identity, "image": c.Image, "compute": c.Compute, "network": c.Network, "lbaas": c.LBaaS, "objectstore": c.Objects, "volume": c.Volumes}
 	sender, err := o.sender(sources)
 	if err != nil {
 		return err
