@@ -102,8 +102,14 @@ func (c computeVolumes) CreateVolume(ctx context.Context, scope compute.Scope, s
 	return describeVolume(v), nil
 }
 
+// DeleteVolume uses force only to end what is being made: a volume that is promised to somebody else stays.
 func (c computeVolumes) DeleteVolume(ctx context.Context, id string) error {
-	return gone(c.volumes.DeleteVolume(ctx, asVolumes(), id, volume.DeleteOptions{Force: true}))
+	v, err := c.volumes.Volume(ctx, asVolumes(), id)
+	if err != nil {
+		return gone(err)
+	}
+	making := v.Status == volume.Creating || v.Status == volume.Downloading
+	return gone(c.volumes.DeleteVolume(ctx, asVolumes(), id, volume.DeleteOptions{Force: making}))
 }
 
 func (c computeVolumes) Attachments(ctx context.Context, serverID string) (map[string]string, error) {
