@@ -202,6 +202,7 @@ func atOnce(b *testing.B, connections int, size int64, op func(n int64) error) {
 	}
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if err := op(next.Add(1)); err != nil {
@@ -209,6 +210,7 @@ func atOnce(b *testing.B, connections int, size int64, op func(n int64) error) {
 			}
 		}
 	})
+	b.StopTimer()
 	if err := failed.Load(); err != nil {
 		require.NoError(b, *err)
 	}
@@ -238,6 +240,14 @@ func (t *target) deleteAll(b *testing.B, connections int) {
 // distinct is how many objects of a size are written before one is written again: large ones fill the disk.
 func distinct(size int64) int64 { return max(4, 256*mib/size) }
 
+// large is how many objects of a size are deleted when they were measured: none, where they are small.
+func large(size int64) int64 {
+	if size < 64*mib {
+		return 0
+	}
+	return distinct(size)
+}
+
 // BenchmarkObjects puts, gets and deletes objects, by this house's dialects and by servers that others use, in turns.
 func BenchmarkObjects(b *testing.B) {
 	targets := append(kintoun(b), nginx(b), versitygw(b))
@@ -252,16 +262,22 @@ func BenchmarkObjects(b *testing.B) {
 				// 16 GiB at once are more than a disk's cache can hide.
 				if size < 1024*mib || connections == 1 {
 					b.Run(fmt.Sprintf("put/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {
-						atOnce(b, connections, size, func(n int64) error { return t.put(fmt.Sprintf("o%d-%d", size, n%distinct(size)), size) })
+						key := func(n int64) string { return fmt.Sprintf("o%d-%d", size, n%distinct(size)) }
+						atOnce(b, connections, size, func(n int64) error { return t.put(key(n), size) })
 						t.tell(b)
+						for n := range large(size) {
+							_ = t.del(key(n)) // not all of them were written
+						}
 					})
 				}
 			}
 			for _, t := range targets {
 				b.Run(fmt.Sprintf("get/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {
-					require.NoError(b, t.put(fmt.Sprintf("g%d", size), size))
-					atOnce(b, connections, size, func(int64) error { return t.get(fmt.Sprintf("g%d", size), size) })
+					key := fmt.Sprintf("g%d", size)
+					require.NoError(b, t.put(key, size))
+					atOnce(b, connections, size, func(int64) error { return t.get(key, size) })
 					t.tell(b)
+					require.NoError(b, t.del(key))
 				})
 			}
 		}
