@@ -10,20 +10,15 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/kintoun/kintoun/objectstore"
 )
 
-// bulk is many operations in one request. Their statuses come in a report at the end; while they take long, blanks keep the
-// connection alive.
+// bulk is many operations in one request, whose statuses come in a report at the end.
 type bulk struct {
-	a *api
-	q *request
+	*pulse
 	*report
-	begun bool
-	told  time.Time
 }
 
 func (a *api) newBulk(q *request, root string, code int) (*bulk, error) {
@@ -31,35 +26,14 @@ func (a *api) newBulk(q *request, root string, code int) (*bulk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bulk{a: a, q: q, report: newReport(kind, root, code), told: a.options.Now()}, nil
+	return &bulk{a.newPulse(q, kind, http.StatusOK), newReport(kind, root, code)}, nil
 }
 
-// tick writes a blank when nothing was written for long.
-func (b *bulk) tick() {
-	if b.a.options.Now().Sub(b.told) < bulkYieldFrequency*time.Second {
-		return
-	}
-	b.told = b.a.options.Now()
-	control := http.NewResponseController(b.q.w)
-	if !b.begun {
-		b.begun = true
-		_ = control.EnableFullDuplex() // the body is still being read
-		_ = control.SetWriteDeadline(time.Time{})
-		b.q.w.Header().Set("Content-Type", b.kind)
-		b.q.start(http.StatusOK)
-		if strings.HasSuffix(b.kind, "/xml") {
-			_, _ = io.WriteString(b.q.w, `<?xml version="1.0" encoding="UTF-8"?>`+"\n")
-		}
-	}
-	_, _ = b.q.w.Write([]byte(" "))
-	_ = control.Flush()
-}
-
-// end writes the report.
+// finish writes the report.
 func (b *bulk) finish() error {
 	data := b.render()
 	if b.begun {
-		_, _ = b.q.w.Write(append([]byte("\r\n\r\n"), data...)) // a client that has gone cannot be told
+		b.tell(data)
 		return nil
 	}
 	drain(b.q)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,6 +40,18 @@ func TestStaticLargeObjects(t *testing.T) {
 	require.Equal(t, "0123456789--cde", s.alice(200, "GET", "c/slo", "").body)
 	require.Equal(t, "89--c", s.alice(206, "GET", "c/slo", "", "Range", "bytes=8-12").body)
 	s.alice(304, "GET", "c/slo", "", "If-None-Match", tag)
+	for n, want := range []string{"0123456789", "--", "cde"} {
+		path := "c/slo?part-number=" + strconv.Itoa(n+1)
+		r = s.alice(206, "GET", path, "")
+		require.Equal(t, want, r.body)
+		require.Equal(t, "3", r.Header.Get("X-Parts-Count"))
+		require.Equal(t, []string{"bytes 0-9/15", "bytes 10-11/15", "bytes 12-14/15"}[n], r.Header.Get("Content-Range"))
+		require.Equal(t, strconv.Itoa(len(want)), s.alice(206, "HEAD", path, "").Header.Get("Content-Length"))
+	}
+	require.Equal(t, "The requested part number is not satisfiable", s.alice(416, "GET", "c/slo?part-number=4", "").body)
+	require.Equal(t, "Part number must be an integer greater than 0", s.alice(400, "GET", "c/slo?part-number=0", "").body)
+	s.alice(400, "GET", "c/slo?part-number=1", "", "Range", "bytes=0-1")
+	s.alice(200, "GET", "parts/1?part-number=7", "")
 	list := s.alice(200, "GET", "c?format=json", "").json(t)
 	require.EqualValues(t, 15, list[0]["bytes"])
 	require.Equal(t, tag, list[0]["slo_etag"])
@@ -80,7 +93,12 @@ func TestStaticLargeObjects(t *testing.T) {
 	require.Equal(t, "Errors:\n/c/no%20ne, 404 Not Found\n/parts/1, Size Mismatch\n/parts/1, Etag Mismatch\n", r.body)
 	s.alice(422, "PUT", "c/bad?multipart-manifest=put", manifest(one), "Etag", "wrong")
 	s.alice(405, "PUT", "c/bad?multipart-manifest=put", "", "X-Copy-From", "c/slo")
-	require.Contains(t, s.alice(202, "PUT", "c/beat?multipart-manifest=put&heartbeat=on", manifest(one)).body, "Response Status: 201 Created")
+	beat := s.alice(202, "PUT", "c/beat?multipart-manifest=put&heartbeat=on", manifest(one)).body
+	require.True(t, strings.HasPrefix(beat, " \r\n\r\n"), "%q", beat)
+	require.Contains(t, beat, "Response Status: 201 Created")
+	require.Contains(t, s.alice(202, "PUT", "c/beat?multipart-manifest=put&heartbeat=on", manifest(m{"path": "c/none"})).body, "Response Status: 400 Bad Request")
+	require.Contains(t, s.alice(202, "PUT", "none/beat?multipart-manifest=put&heartbeat=on", manifest(one)).body, "Response Status: 404 Not Found")
+	require.Contains(t, s.alice(202, "PUT", "c/beat?multipart-manifest=put&heartbeat=on", manifest(one), "Etag", "wrong").body, "Response Status: 422")
 
 	require.Contains(t, s.alice(200, "DELETE", "parts/1?multipart-manifest=delete", "").body, "Not an SLO manifest")
 	r = s.alice(200, "DELETE", "c/slo?multipart-manifest=delete", "", "Accept", "application/json")

@@ -127,13 +127,11 @@ func (a *api) send(q *request, r *objectstore.Reader) error {
 	}
 	a.objectHeaders(q, r)
 	h := q.w.Header()
-	code, spans := http.StatusOK, []span{{0, r.Size}}
-	if text := q.Header.Get("Range"); text != "" && q.Method == http.MethodGet && q.ifRange(r) {
-		if wanted, ok := parseRange(text, r.Size); ok {
-			code, spans = http.StatusPartialContent, wanted
-		}
-	}
+	code, spans, err := q.wanted(r)
 	switch {
+	case err != nil:
+		h.Del("Etag")
+		return err
 	case len(spans) == 0:
 		h.Del("Etag")
 		return &refusal{status: http.StatusRequestedRangeNotSatisfiable, header: http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", r.Size)}}}
@@ -159,6 +157,54 @@ func (a *api) send(q *request, r *objectstore.Reader) error {
 	q.begin(code)
 	n, err := copyBody(q.w, body)
 	return a.sent(q, n, err, spans[0].length)
+}
+
+// wanted is what of the object is asked for, and the status of the answer. No spans are a range that it does not have.
+func (q *request) wanted(r *objectstore.Reader) (code int, spans []span, err error) {
+	if o := r.Object; q.query.Has("part-number") && (len(o.Segments) > 0 || o.PartCount > 1) {
+		part, err := q.part(r)
+		return http.StatusPartialContent, []span{part}, err
+	}
+	if text := q.Header.Get("Range"); text != "" && q.Method == http.MethodGet && q.ifRange(r) {
+		if spans, ok := parseRange(text, r.Size); ok {
+			return http.StatusPartialContent, spans, nil
+		}
+	}
+	return http.StatusOK, []span{{0, r.Size}}, nil
+}
+
+// part is where the segment lies that part-number asks for, from 1 on (Swift API, Static Large Objects). The answer says how
+// many there are.
+func (q *request) part(r *objectstore.Reader) (s span, err error) {
+	n, err := strconv.Atoi(q.query.Get("part-number"))
+	if err != nil || n < 1 {
+		return s, refuse(http.StatusBadRequest, "Part number must be an integer greater than 0")
+	}
+	if q.Header.Get("Range") != "" {
+		return s, refuse(http.StatusBadRequest, "Range requests are not supported with part number queries")
+	}
+	var lengths []int64
+	for i := range r.Object.Segments {
+		lengths = append(lengths, r.Object.Segments[i].Length())
+	}
+	if len(lengths) == 0 {
+		parts, err := r.Parts(q.Context())
+		if err != nil {
+			return s, err
+		}
+		for i := range parts {
+			lengths = append(lengths, parts[i].Size)
+		}
+	}
+	q.w.Header().Set("X-Parts-Count", strconv.Itoa(len(lengths)))
+	if n > len(lengths) {
+		return s, refuse(http.StatusRequestedRangeNotSatisfiable, "The requested part number is not satisfiable")
+	}
+	for _, length := range lengths[:n-1] {
+		s.offset += length
+	}
+	s.length = lengths[n-1]
+	return s, nil
 }
 
 // ifRange says whether a Range header counts: without If-Range, or with the object as that says (RFC 9110, section 13.1.5).

@@ -2,6 +2,7 @@ package swift
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5" //nolint:gosec // Swift's entity tags
 	"encoding/base64"
 	"encoding/hex"
@@ -184,46 +185,67 @@ func (a *api) putManifest(q *request) error {
 		return err
 	}
 	report := newReport(kind, "upload", http.StatusBadRequest)
-	spec.Segments, err = a.segments(q, wishes, report)
+	if truth(q.query.Get("heartbeat")) {
+		return a.putSlowly(q, wishes, spec, report)
+	}
+	object, err := a.putLarge(q, wishes, spec, report, func() {})
 	switch {
 	case err != nil:
 		return err
 	case len(report.errors) > 0:
-		return q.reported(report, http.StatusBadRequest)
-	case spec.ETag != "" && spec.ETag != (&objectstore.Object{ObjectInfo: spec.ObjectInfo}).EntityTag():
-		return status(http.StatusUnprocessableEntity)
-	}
-	manifest := renderManifest(spec.Segments)
-	spec.Size, spec.ETag = int64(len(manifest)), ""
-	object, err := a.store.Put(q.Context(), q.caller, q.path, spec, bytes.NewReader(manifest))
-	if err != nil {
-		return err
-	}
-	if truth(q.query.Get("heartbeat")) {
-		report.code = http.StatusCreated
-		report.extra["Etag"], report.extra["Last Modified"] = strconv.Quote(object.EntityTag()), lastModified(object.CreatedAt)
-		return q.reported(report, http.StatusAccepted)
+		return q.reported(report)
 	}
 	return q.created(object)
 }
 
-// reported answers with a report. Who asked for a heartbeat finds the status in it, not before it.
-func (q *request) reported(r *report, code int) error {
+// putSlowly makes a static large object while blanks keep the connection alive, and tells the status behind them.
+func (a *api) putSlowly(q *request, wishes []wish, spec objectstore.PutSpec, report *report) error {
+	p := a.newPulse(q, report.kind, http.StatusAccepted)
+	p.beat()
+	object, err := a.putLarge(q, wishes, spec, report, p.tick)
+	switch {
+	case err != nil:
+		f := translate(err, q.known)
+		_, text := words(f.status)
+		report.end(f.status, cmp.Or(f.text, text))
+	case len(report.errors) == 0:
+		report.code = http.StatusCreated
+		report.extra["Etag"], report.extra["Last Modified"] = strconv.Quote(object.EntityTag()), lastModified(object.CreatedAt)
+	}
+	p.tell(report.render())
+	return nil
+}
+
+// putLarge makes a static large object of the segments that are wished for, unless the report says what is wrong with them.
+func (a *api) putLarge(q *request, wishes []wish, spec objectstore.PutSpec, report *report, tick func()) (*objectstore.Object, error) {
+	var err error
+	spec.Segments, err = a.segments(q, wishes, report, tick)
+	switch {
+	case err != nil || len(report.errors) > 0:
+		return nil, err
+	case spec.ETag != "" && spec.ETag != (&objectstore.Object{ObjectInfo: spec.ObjectInfo}).EntityTag():
+		return nil, status(http.StatusUnprocessableEntity)
+	}
+	manifest := renderManifest(spec.Segments)
+	spec.Size, spec.ETag = int64(len(manifest)), ""
+	return a.store.Put(q.Context(), q.caller, q.path, spec, bytes.NewReader(manifest))
+}
+
+// reported answers with what is wrong with segments.
+func (q *request) reported(r *report) error {
 	data := r.render()
-	if truth(q.query.Get("heartbeat")) {
-		code, data = http.StatusAccepted, append([]byte(" \r\n\r\n"), data...)
-	} else if r.kind != "application/json" && !strings.HasSuffix(r.kind, "/xml") {
+	if r.kind != "application/json" && !strings.HasSuffix(r.kind, "/xml") {
 		data = []byte("Errors:\n")
 		for _, e := range r.errors {
 			data = append(data, e[0]+", "+e[1]+"\n"...)
 		}
 	}
 	q.w.Header().Set("Content-Type", r.kind)
-	return q.body(code, data)
+	return q.body(http.StatusBadRequest, data)
 }
 
 // segments looks at every object that a manifest names. What is wrong with them is reported.
-func (a *api) segments(q *request, wishes []wish, report *report) ([]objectstore.Segment, error) {
+func (a *api) segments(q *request, wishes []wish, report *report, tick func()) ([]objectstore.Segment, error) {
 	objects, most := 0, a.limits().MaxSegments
 	for i := range wishes {
 		if wishes[i].data == nil {
@@ -251,6 +273,7 @@ func (a *api) segments(q *request, wishes []wish, report *report) ([]objectstore
 			path.Account = q.path.Account
 			f.reader, f.err = a.store.Open(q.Context(), q.caller, path, objectstore.OpenSpec{})
 			seen[w.path] = f
+			tick()
 		}
 		if f.err != nil {
 			report.failed("/"+w.path.Container+"/"+w.path.Object, translate(f.err, q.known).status)
