@@ -150,6 +150,7 @@ type Tx struct {
 	q       querier
 	sql     *sql.Tx // nil for a reader
 	writes  bool
+	own     map[string]*sql.Stmt // what is prepared for it alone; nil for what it asked for once
 	changes []pending
 	known   map[recordKey]outside // records that were read or written
 }
