@@ -70,6 +70,8 @@ type Scope struct {
 	ProjectID string
 	// Admin may see and change everything.
 	Admin bool
+	// Roles are the names of the caller's roles, which [Options].Protections go by.
+	Roles []string
 }
 
 // Status is an image's state.
