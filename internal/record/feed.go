@@ -78,8 +78,8 @@ type pending struct {
 }
 
 // tell adds a change of a record to the feed.
-func (t *Table[T]) tell(tx *Tx, id string, op Op, e Event, host any) {
-	if t.spec.Quiet {
+func (t *relation) tell(tx *Tx, id string, op Op, e Event, host any) {
+	if t.quiet {
 		return
 	}
 	if e.Gone {

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,7 +87,7 @@ func likePattern(text string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text) + "%"
 }
 
-func (t *Table[T]) condition(c Condition) (string, []any, error) {
+func (t *relation) condition(c Condition) (string, []any, error) {
 	if c.operator == "OR" {
 		return t.anyOf(c)
 	}
@@ -122,7 +121,7 @@ func (t *Table[T]) condition(c Condition) (string, []any, error) {
 	return c.column + " " + c.operator + " ?", args, nil
 }
 
-func (t *Table[T]) anyOf(c Condition) (string, []any, error) {
+func (t *relation) anyOf(c Condition) (string, []any, error) {
 	var parts []string
 	var args []any
 	for _, inner := range c.values {
@@ -138,31 +137,31 @@ func (t *Table[T]) anyOf(c Condition) (string, []any, error) {
 	return "(" + strings.Join(parts, " OR ") + ")", args, nil
 }
 
-func (t *Table[T]) bindFor(column string, v any) any {
+func (t *relation) bindFor(column string, v any) any {
 	if column == "revision" {
 		return v
 	}
 	return t.store.bind(v)
 }
 
-func (t *Table[T]) knows(column string) bool {
+func (t *relation) knows(column string) bool {
 	return column == "id" || column == "revision" || slices.Contains(t.columns, column)
 }
 
-// List returns the records that the query asks for.
-func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
+// each yields the documents of the records that the query asks for.
+func (t *relation) each(tx *Tx, q Query, yield func(revision int64, doc []byte) error) error {
 	where, args, err := t.where(q.Where)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	order, err := t.order(q.Order)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if q.After != "" {
 		after, more, err := t.after(tx, q.After, order)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		where, args = append(where, after), append(args, more...)
 	}
@@ -172,34 +171,27 @@ func (t *Table[T]) List(tx *Tx, q Query) ([]T, error) {
 	}
 	rows, err := tx.query(statement, args...)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", t.kind, err)
+		return fmt.Errorf("list %s: %w", t.kind, err)
 	}
 	defer func() { _ = rows.Close() }()
-	var list []T
 	for rows.Next() {
 		if err := tx.ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		var doc []byte
 		var revision int64
 		if err := rows.Scan(&revision, &doc); err != nil {
-			return nil, err
+			return err
 		}
-		var r T
-		if err := json.Unmarshal(doc, &r); err != nil {
-			return nil, fmt.Errorf("%s in the database: %w", t.kind, err)
+		if err := yield(revision, doc); err != nil {
+			return err
 		}
-		*t.spec.Revision(&r) = revision
-		if tx.writes {
-			tx.remember(t.name, t.spec.Key(&r), t.outside(&r))
-		}
-		list = append(list, r)
 	}
-	return list, rows.Err()
+	return rows.Err()
 }
 
 // Texts returns the different values that a column of texts has in the records that meet all conditions, in order.
-func (t *Table[T]) Texts(tx *Tx, column string, conditions ...Condition) ([]string, error) {
+func (t *relation) Texts(tx *Tx, column string, conditions ...Condition) ([]string, error) {
 	if !t.knows(column) {
 		return nil, fmt.Errorf("%s has no column %q: %w", t.kind, column, fault.ErrInvalid)
 	}
@@ -224,7 +216,7 @@ func (t *Table[T]) Texts(tx *Tx, column string, conditions ...Condition) ([]stri
 }
 
 // Count returns how many records meet all conditions.
-func (t *Table[T]) Count(tx *Tx, conditions ...Condition) (int, error) {
+func (t *relation) Count(tx *Tx, conditions ...Condition) (int, error) {
 	where, args, err := t.where(conditions)
 	if err != nil {
 		return 0, err
@@ -242,7 +234,7 @@ func (t *Table[T]) Count(tx *Tx, conditions ...Condition) (int, error) {
 }
 
 // Sum adds up a column of numbers over the records that meet all conditions.
-func (t *Table[T]) Sum(tx *Tx, column string, conditions ...Condition) (int64, error) {
+func (t *relation) Sum(tx *Tx, column string, conditions ...Condition) (int64, error) {
 	if !t.knows(column) {
 		return 0, fmt.Errorf("%s has no column %q: %w", t.kind, column, fault.ErrInvalid)
 	}
@@ -262,7 +254,7 @@ func (t *Table[T]) Sum(tx *Tx, column string, conditions ...Condition) (int64, e
 	return n, rows.Scan(&n)
 }
 
-func (t *Table[T]) where(conditions []Condition) (where []string, args []any, err error) {
+func (t *relation) where(conditions []Condition) (where []string, args []any, err error) {
 	for _, c := range conditions {
 		part, more, err := t.condition(c)
 		if err != nil {
@@ -280,7 +272,7 @@ func clause(where []string) string {
 	return " WHERE " + strings.Join(where, " AND ")
 }
 
-func (t *Table[T]) order(order []Order) ([]Order, error) {
+func (t *relation) order(order []Order) ([]Order, error) {
 	for _, o := range order {
 		if !t.knows(o.Column) {
 			return nil, fmt.Errorf("%s cannot be sorted by %q: %w", t.kind, o.Column, fault.ErrInvalid)
@@ -305,7 +297,7 @@ func orderBy(order []Order) string {
 
 // after is the condition "sorted behind the record id": behind it in the first column, or equal there and behind
 // it in the second, and so on. Columns without a value sort as an empty text.
-func (t *Table[T]) after(tx *Tx, id string, order []Order) (string, []any, error) {
+func (t *relation) after(tx *Tx, id string, order []Order) (string, []any, error) {
 	columns := make([]string, len(order))
 	for i, o := range order {
 		columns[i] = o.Column

@@ -24,21 +24,39 @@ const (
 // prepared returns the statement, or nil where it has to be run as a text.
 func (tx *Tx) prepared(query string) *sql.Stmt {
 	s := &tx.store.statements
-	ready := s.find(query)
+	inside := tx.sql != nil
+	ready := s.find(query, inside)
 	switch {
-	case ready == nil && tx.sql == nil:
-		s.prepare(tx.ctx, tx.store.db)
-		return s.find(query)
+	case ready == nil && inside:
+		return tx.preparedInside(query)
 	case ready == nil:
-		return nil
-	case tx.sql != nil:
+		s.prepare(tx.ctx, tx.store.db)
+		return s.find(query, inside)
+	case inside:
 		return tx.sql.StmtContext(tx.running, ready)
 	}
 	return ready
 }
 
-// find returns what is prepared. What is asked for a second time is so at the next call of prepare.
-func (s *statements) find(query string) *sql.Stmt {
+// preparedInside prepares what a transaction asks for more than once, for itself alone: others find it prepared when it has ended.
+func (tx *Tx) preparedInside(query string) *sql.Stmt {
+	ready, asked := tx.own[query]
+	if ready != nil || !repeats(query) {
+		return ready
+	}
+	if asked {
+		ready, _ = tx.sql.PrepareContext(tx.running, query) // what fails does so as a text too, and is told then
+	}
+	if tx.own == nil {
+		tx.own = map[string]*sql.Stmt{}
+	}
+	tx.own[query] = ready
+	return ready
+}
+
+// find returns what is prepared. What is not yet is so at the next call of prepare: at once where it costs nothing more, outside
+// transactions, and else when it is asked for a second time.
+func (s *statements) find(query string, inside bool) *sql.Stmt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ready := s.ready[query]; ready != nil {
@@ -46,7 +64,7 @@ func (s *statements) find(query string) *sql.Stmt {
 	}
 	switch {
 	case len(s.ready)+len(s.wanted) >= manyStatements || !repeats(query):
-	case s.asked[query]:
+	case s.asked[query], !inside && !varies(query):
 		s.wanted = with(s.wanted, query)
 	case len(s.asked) < manyTexts:
 		s.asked = with(s.asked, query)
@@ -65,6 +83,11 @@ func with(set map[string]bool, text string) map[string]bool {
 // repeats tells what is asked again and again from what makes tables.
 func repeats(query string) bool {
 	return strings.HasPrefix(query, "SELECT ") || strings.HasPrefix(query, "INSERT ") || strings.HasPrefix(query, "UPDATE ") || strings.HasPrefix(query, "DELETE ")
+}
+
+// varies says whether a text has as many places as there happen to be values.
+func varies(query string) bool {
+	return strings.Contains(query, " IN (") || strings.Contains(query, "), (")
 }
 
 // prepare prepares what was asked for. It is called outside transactions: it needs a connection of its own, and

@@ -150,6 +150,7 @@ type Tx struct {
 	q       querier
 	sql     *sql.Tx // nil for a reader
 	writes  bool
+	own     map[string]*sql.Stmt // what is prepared for it alone; nil for what it asked for once
 	changes []pending
 	known   map[recordKey]outside // records that were read or written
 }
@@ -304,4 +305,21 @@ func LostRace(err error) bool {
 	}
 	text := err.Error()
 	return strings.Contains(text, "SQLITE_BUSY") || strings.Contains(text, "SQLITE_LOCKED") || strings.Contains(text, "database is locked") || strings.Contains(text, "database table is locked")
+}
+
+// bind gives booleans and numbers the form that the database compares them in.
+func (s *Store) bind(v any) any {
+	if b, ok := v.(bool); ok {
+		v = int64(0)
+		if b {
+			v = int64(1)
+		}
+	}
+	if n, ok := v.(int); ok {
+		v = int64(n)
+	}
+	if n, ok := v.(int64); ok && s.postgres {
+		return fmt.Sprintf("%020d", n)
+	}
+	return v
 }

@@ -40,7 +40,12 @@ func Copy(ctx context.Context, from *sql.DB) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := backup(ctx, from, name); err != nil {
+	err = backup(ctx, from, name)
+	if err == nil {
+		// The connection reads the tables' definitions now, and not when it is first used.
+		_, err = to.ExecContext(ctx, "SELECT 1 FROM sqlite_schema LIMIT 1")
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("copy a database: %w", err), to.Close())
 	}
 	return to, nil

@@ -19,7 +19,7 @@ func BenchmarkVolumes(b *testing.B) {
 	db, err := sqlitedb.Memory(b.Context())
 	require.NoError(b, err)
 	defer func() { require.NoError(b, db.Close()) }()
-	service, err := volume.New(b.Context(), db, &volume.Options{Quota: volume.Quota{}})
+	service, err := volume.New(b.Context(), db, &volume.Options{Quota: volume.Quota{"volumes": -1}})
 	require.NoError(b, err)
 	agent := volume.NewAgent(service, volume.Backend{Host: "host1", Name: "mem"}, memvolume.New(memvolume.NewPool(1<<40), nil), nil)
 	ctx := b.Context()

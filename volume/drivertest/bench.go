@@ -31,7 +31,9 @@ func BenchmarkVolumes(b *testing.B, factory Factory) {
 	}{{"Snapshot/100GiB", snapshots}, {"Snapshot/100GiB/InPieces", inPieces}, {"Clone/100GiB", clones}, {"Connect", connections}, {"Write", writes}, {"Read", reads}} {
 		b.Run(c.name, func(b *testing.B) {
 			volumes := factory(b).Open(b)
-			c.run(b, volumes, large(b, volumes))
+			volume := large(b, volumes)
+			c.run(b, volumes, volume)
+			require.NoError(b, volumes.Remove(b.Context(), volume)) // the next one needs the room
 		})
 	}
 }
@@ -95,6 +97,7 @@ func clones(b *testing.B, volumes driver.Volumes, volume string) {
 		require.NoError(b, volumes.Remove(b.Context(), v))
 		b.StartTimer()
 	}
+	require.NoError(b, volumes.RemoveSnapshot(b.Context(), n))
 }
 
 func connections(b *testing.B, volumes driver.Volumes, volume string) {

@@ -120,7 +120,7 @@ func (c *testCluster) startOthers(ctx context.Context, fsid string) error {
 	if err := c.start("ceph-mgr", "a"); err != nil {
 		return err
 	}
-	if _, err := c.Run(ctx, "ceph", "--conf", c.Config, "--connect-timeout", "30", "osd", "new", fsid); err != nil {
+	if _, err := c.Run(ctx, "ceph", "--conf", c.Config, "--connect-timeout", "150", "osd", "new", fsid); err != nil {
 		return err
 	}
 	if _, err := c.Run(ctx, "ceph-osd", "--conf", c.Config, "-i", "0", "--mkfs", "--osd-uuid", fsid); err != nil {
@@ -158,7 +158,7 @@ func (c *testCluster) Stop() error {
 
 // Run runs a program with the cluster's configuration, and returns what it printed.
 func (c *testCluster) Run(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "CEPH_CONF="+c.Config)

@@ -22,26 +22,44 @@ import (
 // monitorTimeout is how long commands wait for a monitor, in seconds: without it, for ever.
 const monitorTimeout = "30"
 
+// commandPatience is how long a command may take, and removalPatience one that gives back what an image has written: it goes on
+// where an earlier one was killed. Those of Ceph 16 hang now and then when their work is done.
+const (
+	commandPatience = 2 * time.Minute
+	removalPatience = 10 * time.Minute
+)
+
 // rbd runs the command of that name and returns what it printed.
 func (d *Driver) rbd(ctx context.Context, args ...string) ([]byte, error) {
-	return d.run(ctx, "rbd", append(args, "--rados-mon-op-timeout", monitorTimeout)...)
+	return d.rbdWithin(ctx, commandPatience, args...)
+}
+
+func (d *Driver) rbdWithin(ctx context.Context, patience time.Duration, args ...string) ([]byte, error) {
+	return d.run(ctx, patience, "rbd", append(args, "--rados-mon-op-timeout", monitorTimeout)...)
 }
 
 func (d *Driver) rados(ctx context.Context, args ...string) ([]byte, error) {
-	return d.run(ctx, "rados", append([]string{"--pool", d.pool, "--namespace", d.o.Namespace, "--rados-mon-op-timeout", monitorTimeout}, args...)...)
+	return d.run(ctx, commandPatience, "rados", append([]string{"--pool", d.pool, "--namespace", d.o.Namespace, "--rados-mon-op-timeout", monitorTimeout}, args...)...)
 }
 
 func (d *Driver) ceph(ctx context.Context, args ...string) ([]byte, error) {
-	return d.run(ctx, "ceph", append([]string{"--connect-timeout", monitorTimeout}, args...)...)
+	return d.run(ctx, commandPatience, "ceph", append([]string{"--connect-timeout", monitorTimeout}, args...)...)
 }
 
-// run runs one of Ceph's commands as the driver's user.
-func (d *Driver) run(ctx context.Context, name string, args ...string) ([]byte, error) {
+// run runs one of Ceph's commands as the driver's user, and kills it when it has taken too long.
+func (d *Driver) run(ctx context.Context, patience time.Duration, name string, args ...string) ([]byte, error) {
 	path, err := process.Program(name, "volumes in Ceph", "ceph-common")
 	if err != nil {
 		return nil, err
 	}
-	return command(ctx, exec.CommandContext(ctx, path, append(d.identity(), args...)...))
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(bounded, path, append(d.identity(), args...)...)
+	out, err := command(bounded, cmd)
+	if bounded.Err() != nil && err != nil && ctx.Err() == nil {
+		err = &commandError{what: what(cmd), said: fmt.Sprintf("it hung, and was killed after %v", patience), number: syscall.ETIMEDOUT, crashed: true}
+	}
+	return out, err
 }
 
 // identity says to a command of Ceph's which cluster is meant, and who asks.
@@ -107,17 +125,17 @@ func (e *commandError) Unwrap() []error {
 	return errs
 }
 
-// attempts is how often a command is tried that may be repeated and crashes: those of Ceph 16 do now and then, on a busy machine, when
-// their work is done.
+// attempts is how often a command is tried that may be repeated and crashes or hangs: those of Ceph 16 do now and then, on a busy
+// machine, when their work is done.
 const attempts = 3
 
-// repeated runs a command that removes something, again if it crashes.
-func (d *Driver) repeated(ctx context.Context, args ...string) error {
+// repeated runs a command that looks at something or removes it, again if it crashes.
+func (d *Driver) repeated(ctx context.Context, patience time.Duration, args ...string) ([]byte, error) {
 	for n := 1; ; n++ {
-		_, err := d.rbd(ctx, args...)
+		out, err := d.rbdWithin(ctx, patience, args...)
 		var failed *commandError
 		if !errors.As(err, &failed) || !failed.crashed || n == attempts {
-			return err
+			return out, err
 		}
 	}
 }

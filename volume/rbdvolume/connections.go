@@ -120,7 +120,7 @@ func (d *Driver) reach(ctx context.Context, image string) (*driver.RBD, error) {
 
 // setting is what the cluster's configuration says to clients, or Ceph's default.
 func (d *Driver) setting(ctx context.Context, name string) (string, error) {
-	out, err := d.run(ctx, "ceph-conf", "--show-config-value", name)
+	out, err := d.run(ctx, commandPatience, "ceph-conf", "--show-config-value", name)
 	return strings.TrimSpace(string(out)), err
 }
 

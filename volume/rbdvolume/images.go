@@ -88,13 +88,13 @@ func (d *Driver) place() string {
 // info says what is known of an image, or of "image@snapshot".
 func (d *Driver) info(ctx context.Context, name string) (i *image, err error) {
 	i = new(image)
-	out, err := d.rbd(ctx, "info", d.spec(name), "--format", "json")
+	out, err := d.repeated(ctx, commandPatience, "info", d.spec(name), "--format", "json")
 	return i, decode(out, err, i)
 }
 
 // entries are all images and snapshots of the pool.
 func (d *Driver) entries(ctx context.Context) (all []entry, err error) {
-	out, err := d.rbd(ctx, "ls", d.place(), "--long", "--format", "json")
+	out, err := d.repeated(ctx, commandPatience, "ls", d.place(), "--long", "--format", "json")
 	// Images that come and go while it lists make it fail, after it has told of the others.
 	if is(err, syscall.ENOENT) && json.Valid(out) {
 		err = nil
@@ -104,7 +104,7 @@ func (d *Driver) entries(ctx context.Context) (all []entry, err error) {
 
 // names are all images of the pool, also those that cannot be opened.
 func (d *Driver) names(ctx context.Context) (all []string, err error) {
-	out, err := d.rbd(ctx, "ls", d.place(), "--format", "json")
+	out, err := d.repeated(ctx, commandPatience, "ls", d.place(), "--format", "json")
 	return all, decode(out, err, &all)
 }
 
@@ -120,7 +120,7 @@ func (d *Driver) rename(ctx context.Context, from, to string) error {
 
 // remove deletes an image; one that is gone is no error.
 func (d *Driver) remove(ctx context.Context, name string) error {
-	err := d.repeated(ctx, "rm", d.spec(name), "--no-progress")
+	_, err := d.repeated(ctx, removalPatience, "rm", d.spec(name), "--no-progress")
 	if is(err, syscall.ENOENT) {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (d *Driver) remove(ctx context.Context, name string) error {
 // removeSnapshot deletes "image@snapshot"; one that is gone is no error. What was cloned from it keeps it out of sight
 // (clone format 2).
 func (d *Driver) removeSnapshot(ctx context.Context, name string) error {
-	err := d.repeated(ctx, "snap", "rm", d.spec(name), "--no-progress")
+	_, err := d.repeated(ctx, removalPatience, "snap", "rm", d.spec(name), "--no-progress")
 	if is(err, syscall.ENOENT) {
 		return nil
 	}

@@ -77,7 +77,7 @@ func (d *Driver) adopt(ctx context.Context, name, id string) error {
 		return adoptedErr
 	}
 	var snapshots []struct{}
-	out, err := d.rbd(ctx, "snap", "ls", d.spec(name), "--format", "json")
+	out, err := d.repeated(ctx, commandPatience, "snap", "ls", d.spec(name), "--format", "json")
 	if err := decode(out, err, &snapshots); err != nil {
 		if is(err, syscall.ENOENT) && adoptedErr == nil {
 			return nil // by an earlier call

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/kintoun/kintoun/volume/driver"
 )
@@ -29,13 +30,35 @@ func (d *Driver) mend(ctx context.Context) error {
 	}
 	for _, name := range names {
 		if id, ok := strings.CutPrefix(name, makingPrefix); ok && driver.CheckID(id) == nil {
-			err = errors.Join(err, d.remove(ctx, name))
+			err = errors.Join(err, d.removeLeft(ctx, name))
 		}
 	}
 	if err != nil {
 		return err
 	}
 	return d.mendImages(ctx, x)
+}
+
+// watchTimeout is how long an image counts as open whose client was killed, with something to spare (osd_client_watch_timeout).
+const watchTimeout = 40 * time.Second
+
+// removeLeft deletes an image that a killed command may have had open.
+func (d *Driver) removeLeft(ctx context.Context, name string) error {
+	patience := time.NewTimer(watchTimeout)
+	defer patience.Stop()
+	for {
+		err := d.remove(ctx, name)
+		if !is(err, syscall.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-patience.C:
+			return err
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 func (d *Driver) mendRevert(ctx context.Context, volume string) error {

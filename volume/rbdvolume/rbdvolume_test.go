@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 }
 
 func (c *ceph) start() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if c.dir, c.err = os.MkdirTemp("", "ceph-"); c.err != nil {
 		return

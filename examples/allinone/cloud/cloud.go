@@ -56,8 +56,8 @@ type Cloud struct {
 
 // Start starts the cloud and returns when its APIs answer. It runs until ctx ends; see [Cloud.Wait].
 func Start(ctx context.Context, o Options) (*Cloud, error) {
-	if o.DB == nil || o.Images == nil || o.Objects == nil {
-		return nil, errors.New("a cloud needs a database, an image store and an object store")
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	c := &Cloud{options: o.withDefaults()}
 	if c.options.Listeners == nil {
@@ -77,11 +77,16 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 
 // begin makes each service and has its API answer as soon as it can; requests for the others wait in their sockets.
 func (c *Cloud) begin(ctx context.Context) error {
-	if err := c.startIdentity(ctx); err != nil {
-		return err
-	}
-	c.serveIdentity(ctx)
-	if err := c.startServices(ctx); err != nil {
+	var making errgroup.Group
+	making.Go(func() error {
+		if err := c.startIdentity(ctx); err != nil {
+			return err
+		}
+		c.serveIdentity(ctx)
+		return nil
+	})
+	making.Go(func() error { return c.startServices(ctx) })
+	if err := making.Wait(); err != nil {
 		return err
 	}
 	c.serve(ctx)
@@ -112,7 +117,7 @@ func (c *Cloud) Admin() Credentials {
 func (c *Cloud) startIdentity(ctx context.Context) error {
 	o := &c.options
 	var err error
-	if c.Identity, err = identity.New(ctx, o.DB, o.Keys, &identity.Options{BcryptCost: o.BcryptCost, Now: o.Now}); err != nil {
+	if c.Identity, err = identity.New(ctx, o.db("identity"), o.Keys, &identity.Options{BcryptCost: o.BcryptCost, Now: o.Now}); err != nil {
 		return err
 	}
 	if o.AdminPassword == "" {
@@ -131,31 +136,20 @@ func (c *Cloud) startIdentity(ctx context.Context) error {
 		}})
 }
 
-// startServices makes the rest of the control plane, which touches nothing but the database and the image store.
+// startServices makes the rest of the control plane, which touches nothing but databases and stores.
 func (c *Cloud) startServices(ctx context.Context) error {
+	var making errgroup.Group
+	making.Go(func() error { return c.startStorage(ctx) })
+	making.Go(func() error { return c.startNetworks(ctx) })
+	if err := making.Wait(); err != nil {
+		return err
+	}
 	o := &c.options
 	var err error
-	if c.Objects, err = objectstore.New(ctx, o.ObjectsDB, o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
-		return err
-	}
-	c.running.Go(func() error { return c.Objects.Run(c.ctx) })
-	if err := c.startImages(ctx); err != nil {
-		return err
-	}
-	if err := c.startVolumes(ctx); err != nil {
-		return err
-	}
-	networks := network.Options{TunnelType: o.TunnelType, MTU: o.MTU, PhysicalNetworks: []string{PhysicalNetwork}, Now: o.Now}
-	if c.Network, err = network.New(ctx, o.DB, &networks); err != nil {
-		return err
-	}
-	if c.Compute, err = compute.New(ctx, o.DB, computeImages{c.Image}, computeNetworks{c.Network}, &compute.Options{Volumes: computeVolumes{c.Volumes}, Now: o.Now}); err != nil {
+	if c.Compute, err = compute.New(ctx, o.db("compute"), computeImages{c.Image}, computeNetworks{c.Network}, &compute.Options{Volumes: computeVolumes{c.Volumes}, Now: o.Now}); err != nil {
 		return err
 	}
 	if err := c.Compute.EnsureFlavors(ctx, flavors()...); err != nil {
-		return err
-	}
-	if c.LBaaS, err = lbaas.New(ctx, o.DB, balancerPorts{c.Network}, &lbaas.Options{Now: o.Now}); err != nil {
 		return err
 	}
 	if len(o.MetadataSecret) == 0 {
@@ -166,18 +160,44 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	return err
 }
 
-// startVolumes makes the volume service, which takes from images and objects what it needs.
+// startNetworks makes networks, and balancers, which take ports from them.
+func (c *Cloud) startNetworks(ctx context.Context) error {
+	o := &c.options
+	var err error
+	networks := network.Options{TunnelType: o.TunnelType, MTU: o.MTU, PhysicalNetworks: []string{PhysicalNetwork}, Now: o.Now}
+	if c.Network, err = network.New(ctx, o.db("network"), &networks); err != nil {
+		return err
+	}
+	c.LBaaS, err = lbaas.New(ctx, o.db("lbaas"), balancerPorts{c.Network}, &lbaas.Options{Now: o.Now})
+	return err
+}
+
+// startStorage makes objects, images, which can lie in them, and volumes, which take from both what they need.
+func (c *Cloud) startStorage(ctx context.Context) error {
+	o := &c.options
+	var err error
+	if c.Objects, err = objectstore.New(ctx, o.db("objectstore"), o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
+		return err
+	}
+	c.running.Go(func() error { return c.Objects.Run(c.ctx) })
+	if err := c.startImages(ctx); err != nil {
+		return err
+	}
+	return c.startVolumes(ctx)
+}
+
+// startVolumes makes the volume service, with a place for its keys.
 func (c *Cloud) startVolumes(ctx context.Context) error {
 	o := &c.options
 	if len(o.SecretsKey) == 0 {
 		o.SecretsKey = make([]byte, secrets.KeySize)
 		_, _ = rand.Read(o.SecretsKey) // it never fails
 	}
-	keys, err := secrets.Open(ctx, o.DB, o.SecretsKey)
+	keys, err := secrets.Open(ctx, o.db("volume"), o.SecretsKey)
 	if err != nil {
 		return err
 	}
-	c.Volumes, err = volume.New(ctx, o.DB, &volume.Options{
+	c.Volumes, err = volume.New(ctx, o.db("volume"), &volume.Options{
 		Images: volumeImages{c.Image}, Backups: volumeBackups{c.Objects}, Servers: extendedVolumes{c}, Keys: keys, Now: o.Now,
 	})
 	return err
@@ -214,7 +234,7 @@ func (c *Cloud) startImages(ctx context.Context) error {
 		}
 	}
 	var err error
-	if c.Image, err = image.New(ctx, o.DB, first, &settings); err != nil {
+	if c.Image, err = image.New(ctx, o.db("image"), first, &settings); err != nil {
 		return err
 	}
 	c.running.Go(func() error { return c.Image.Run(c.ctx) })

@@ -140,14 +140,16 @@ func (c *Cloud) agents(h Host) (*Agents, error) {
 // Beat says that the host lives, as of the given time; the agents do it by themselves all the time. See
 // [compute.Agent.Beat] for why else.
 func (a *Agents) Beat(ctx context.Context, at time.Time) error {
-	err := errors.Join(a.network.Beat(ctx, at), a.compute.Beat(ctx, at))
+	var all errgroup.Group
+	all.Go(func() error { return a.network.Beat(ctx, at) })
+	all.Go(func() error { return a.compute.Beat(ctx, at) })
 	if a.lbaas != nil {
-		err = errors.Join(err, a.lbaas.Beat(ctx, at))
+		all.Go(func() error { return a.lbaas.Beat(ctx, at) })
 	}
 	for _, agent := range a.volumes {
-		err = errors.Join(err, agent.Beat(ctx, at))
+		all.Go(func() error { return agent.Beat(ctx, at) })
 	}
-	return err
+	return all.Wait()
 }
 
 // Settle returns when the host is as it was wanted when it was called, or with ctx's error.

@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,10 +41,18 @@ func DefaultPorts() map[Service]int {
 	return map[Service]int{Identity: 5000, Compute: 8774, Network: 9696, Image: 9292, ObjectStore: 8080, S3: 9000, Volume: 8776}
 }
 
+// Domains are the packages that keep something in a database.
+func Domains() []string {
+	return []string{"identity", "image", "network", "compute", "lbaas", "objectstore", "volume"}
+}
+
 // Options say what cloud to start. DB, Images and Objects are required.
 type Options struct {
 	// DB keeps the cloud's state, in tables that begin with each domain's name. The caller closes it after [Cloud.Wait].
 	DB *sql.DB
+	// DBs are databases that single domains have for themselves, by the names in [Domains]: what is written there waits for nobody
+	// else's writes. DB is not needed where all have one. The caller closes them after [Cloud.Wait].
+	DBs map[string]*sql.DB
 	// Images keeps the contents of images.
 	Images imagedriver.Store
 	// MoreImages are further stores of images, by name.
@@ -58,10 +67,8 @@ type Options struct {
 	ImageQuota image.Quota
 	ImageInUse func(ctx context.Context, id string) (bool, error)
 	ImageWeb   image.Downloader
-	// Objects keeps the contents of objects. ObjectsDB keeps what they are called, in a database of their own where there are
-	// many of them; DB by default. The caller closes both after [Cloud.Wait].
-	Objects   objectdriver.Store
-	ObjectsDB *sql.DB
+	// Objects keeps the contents of objects; the caller closes it after [Cloud.Wait].
+	Objects objectdriver.Store
 	// Keys seal tokens; by default new ones, whose tokens end with the process.
 	Keys *fernet.Keys
 	// SecretsKey seals the keys of encrypted volumes, 32 bytes; random by default: such volumes end with the process.
@@ -107,6 +114,27 @@ type Options struct {
 // PhysicalNetwork is the name of the network that stands for the world outside.
 const PhysicalNetwork = "public"
 
+// db is the database of a domain.
+func (o *Options) db(domain string) *sql.DB {
+	if db := o.DBs[domain]; db != nil {
+		return db
+	}
+	return o.DB
+}
+
+// check says what is missing.
+func (o *Options) check() error {
+	for _, domain := range Domains() {
+		if o.db(domain) == nil {
+			return fmt.Errorf("a cloud needs a database for %s", domain)
+		}
+	}
+	if o.Images == nil || o.Objects == nil {
+		return errors.New("a cloud needs an image store and an object store")
+	}
+	return nil
+}
+
 // bcryptCost is the default.
 const bcryptCost = 10
 
@@ -118,9 +146,6 @@ func (o *Options) withDefaults() Options {
 	fill(&filled.TunnelType, "vxlan")
 	fill(&filled.MTU, 1450)
 	fill(&filled.BcryptCost, bcryptCost)
-	if filled.ObjectsDB == nil {
-		filled.ObjectsDB = filled.DB
-	}
 	if filled.Ports == nil {
 		filled.Ports = DefaultPorts()
 	}

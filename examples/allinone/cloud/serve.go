@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"net/http"
+	"sync"
 
 	"github.com/kintoun/kintoun/compute/nova"
 	"github.com/kintoun/kintoun/identity/keystone"
@@ -23,14 +24,29 @@ func (c *Cloud) serveIdentity(ctx context.Context) {
 func (c *Cloud) serve(ctx context.Context) {
 	o := &c.options
 	authURL := o.URL(Identity)
-	c.listenAndServe(ctx, Image, glance.Handler(c.Image, c.Identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Before: o.Before, Log: o.Log}))
-	groups := securityGroups{c.Network}
-	c.listenAndServe(ctx, Compute, nova.Handler(c.Compute, c.Identity, &nova.Options{AuthURL: authURL, SecurityGroups: groups, Volumes: novaVolumes{c.Volumes}, Before: o.Before, Log: o.Log}))
-	c.listenAndServe(ctx, Network, c.networkAPI(authURL))
-	c.listenAndServe(ctx, Volume, cinder.Handler(c.Volumes, c.Identity, &cinder.Options{AuthURL: authURL, Before: o.Before, Log: o.Log}))
+	c.listenAndServe(ctx, Image, lazily(func() http.Handler {
+		return glance.Handler(c.Image, c.Identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Before: o.Before, Log: o.Log})
+	}))
+	c.listenAndServe(ctx, Compute, lazily(func() http.Handler {
+		return nova.Handler(c.Compute, c.Identity, &nova.Options{
+			AuthURL: authURL, SecurityGroups: securityGroups{c.Network}, Volumes: novaVolumes{c.Volumes}, Before: o.Before, Log: o.Log,
+		})
+	}))
+	c.listenAndServe(ctx, Network, lazily(func() http.Handler { return c.networkAPI(authURL) }))
+	c.listenAndServe(ctx, Volume, lazily(func() http.Handler {
+		return cinder.Handler(c.Volumes, c.Identity, &cinder.Options{AuthURL: authURL, Before: o.Before, Log: o.Log})
+	}))
 	objects := &swift.Options{AuthURL: authURL, PublicURL: o.URL(ObjectStore), Before: o.Before, Log: o.Log}
-	c.listenAndServe(ctx, ObjectStore, swift.Handler(c.Objects, c.Identity, objects))
-	c.listenAndServe(ctx, S3, s3.Handler(c.Objects, s3Keys{c.Identity, objects}, &s3.Options{Region: o.Region, Now: o.Now, Before: o.Before, Log: o.Log}))
+	c.listenAndServe(ctx, ObjectStore, lazily(func() http.Handler { return swift.Handler(c.Objects, c.Identity, objects) }))
+	c.listenAndServe(ctx, S3, lazily(func() http.Handler {
+		return s3.Handler(c.Objects, s3Keys{c.Identity, objects}, &s3.Options{Region: o.Region, Now: o.Now, Before: o.Before, Log: o.Log})
+	}))
+}
+
+// lazily makes a handler when it is first asked: that reads the schemas of what it takes.
+func lazily(handler func() http.Handler) http.Handler {
+	made := sync.OnceValue(handler)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { made().ServeHTTP(w, r) })
 }
 
 // networkAPI is Neutron with LBaaS v1 under the same address.

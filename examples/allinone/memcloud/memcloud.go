@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,7 +27,6 @@ import (
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/inject/injecthttp"
-	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network/memnet"
 	"github.com/kintoun/kintoun/objectstore/memobjects"
 )
@@ -67,7 +65,7 @@ type Cloud struct {
 	Seed Seed
 
 	options  Options
-	db       *sql.DB
+	dbs      databases
 	secret   []byte
 	clock    clock
 	demo     string
@@ -124,7 +122,7 @@ func Start(ctx context.Context, o *Options) (*Cloud, error) {
 		if c.Cloud != nil {
 			err = errors.Join(err, c.Cloud.Stop())
 		}
-		return nil, errors.Join(err, c.db.Close())
+		return nil, errors.Join(err, c.dbs.Close())
 	}
 	for n := range c.options.Hosts {
 		name := firstHost
@@ -148,7 +146,7 @@ func (c *Cloud) template(ctx context.Context) (*template, error) {
 
 func (c *Cloud) start(ctx context.Context, t *template) error {
 	var err error
-	if c.db, err = sqlitedb.Copy(ctx, t.db); err != nil {
+	if c.dbs, err = t.dbs.copy(ctx); err != nil {
 		return err
 	}
 	images := memstore.New(&memstore.Options{Faults: c.Faults})
@@ -162,7 +160,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
 	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
-		DB: c.db, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
+		DBs: c.dbs, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err
@@ -222,10 +220,10 @@ func (c *Cloud) await(done <-chan struct{}, cancel func(), struck int) {
 }
 
 // Stop ends the cloud and forgets everything.
-func (c *Cloud) Stop() error { return errors.Join(c.Cloud.Stop(), c.db.Close()) }
+func (c *Cloud) Stop() error { return errors.Join(c.Cloud.Stop(), c.dbs.Close()) }
 
 // Wait returns when the cloud has stopped because its context ended, and forgets everything.
-func (c *Cloud) Wait() error { return errors.Join(c.Cloud.Wait(), c.db.Close()) }
+func (c *Cloud) Wait() error { return errors.Join(c.Cloud.Wait(), c.dbs.Close()) }
 
 // Demo are the credentials of the ordinary user that a new cloud has.
 func (c *Cloud) Demo() cloud.Credentials {

@@ -20,10 +20,10 @@ import (
 	"github.com/kintoun/kintoun/objectstore/memobjects"
 )
 
-// template is the database of a cloud that was just made: copying it is ten times faster than making the tables and
-// what a new cloud has in them. It is never changed.
+// template is the databases of a cloud that was just made: copying them is ten times faster than making the tables and
+// what a new cloud has in them. They are never changed.
 type template struct {
-	db          *sql.DB
+	dbs         databases
 	admin, demo string
 	secret      []byte
 	imageRef    string
@@ -42,18 +42,18 @@ var shared = sync.OnceValues(func() (*template, error) { return newTemplate(cont
 func newTemplate(ctx context.Context, password string, host bool) (*template, error) {
 	t := &template{admin: password, demo: rand.Text(), secret: []byte(rand.Text()), host: host}
 	var err error
-	if t.db, err = sqlitedb.Memory(ctx); err != nil {
-		return nil, err
+	if t.dbs, err = openDatabases(func(string) (*sql.DB, error) { return sqlitedb.Memory(ctx) }); err == nil {
+		err = t.make(ctx)
 	}
-	if err := t.make(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("make a cloud in memory: %w", err), t.db.Close())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make a cloud in memory: %w", err), t.dbs.Close())
 	}
 	return t, nil
 }
 
 func (t *template) make(ctx context.Context) (err error) {
 	c, err := cloud.Start(ctx, cloud.Options{
-		DB: t.db, Images: memstore.New(nil), Objects: memobjects.New(nil), Ports: map[cloud.Service]int{}, AdminPassword: t.admin, AdminPasswordRandom: true, MetadataSecret: t.secret,
+		DBs: t.dbs, Images: memstore.New(nil), Objects: memobjects.New(nil), Ports: map[cloud.Service]int{}, AdminPassword: t.admin, AdminPasswordRandom: true, MetadataSecret: t.secret,
 	})
 	if err != nil {
 		return err

@@ -121,9 +121,11 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 		return c, err
 	}
 	// Objects are written far more often than anything else, and wait for nobody else's writes.
-	if c.ObjectsDB, err = s.openDatabase(ctx, o.Path("objects.db")); err != nil {
+	objectNames, err := s.openDatabase(ctx, o.Path("objects.db"))
+	if err != nil {
 		return c, err
 	}
+	c.DBs = map[string]*sql.DB{"objectstore": objectNames}
 	contents, err := s.openDatabase(ctx, o.Path("contents.db"))
 	if err != nil {
 		return c, err
