@@ -78,7 +78,7 @@ func TestParts(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, digest.Content(), content)
 		got, _ := f.Get("kintoun/" + ref)
-		require.True(t, got == string(want), "%d bytes", size)
+		require.True(t, bytes.Equal(want, []byte(got)), "%d bytes", size)
 		require.NoError(t, s.Remove(t.Context(), ref))
 	}
 	require.Empty(t, f.Unfinished())
