@@ -36,7 +36,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var kills = flag.Int("kills", 20, "how often TestKilledService kills a process")
+var kills = flag.Int("kills", 24, "how often TestKilledService kills a process")
 
 // These name the directory of a service that is to be killed, and the web that it downloads from; in that process alone.
 const (
