@@ -175,11 +175,10 @@ func (s *Store) remove(ctx context.Context, ref string) error {
 			return fmt.Errorf("removing unfinished uploads of image content %q: %w", ref, err)
 		}
 	}
-	err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
-	if err == nil || code(err) == minio.NoSuchKey {
-		return nil
+	if err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}); err != nil && !errors.Is(fail(ref, err), fs.ErrNotExist) {
+		return fmt.Errorf("removing image content %q: %w", ref, err)
 	}
-	return fmt.Errorf("removing image content %q: %w", ref, err)
+	return nil
 }
 
 // List implements [driver.Store]. Uploads of this Store that are under way are not left over.
