@@ -150,7 +150,7 @@ func code(err error) string {
 
 // Remove implements [driver.Store]. It waits for those of this Store that still read the content.
 func (s *Store) Remove(ctx context.Context, ref string) error {
-	if driver.CheckRef(ref) != nil {
+	if _, ours := s.ref(s.key(ref)); !ours {
 		return nil
 	}
 	s.mu.Lock()
