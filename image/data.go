@@ -54,7 +54,9 @@ func (s *Service) take(ctx context.Context, scope Scope, id, store string, durin
 	if err != nil {
 		return nil, errors.Join(err, s.abandonUpload(ctx, id, img.Upload.Ref))
 	}
-	return s.finishUpload(ctx, id, img.Upload.Ref, data)
+	img, err = s.finishUpload(ctx, id, img.Upload.Ref, data)
+	s.hide(scope, img)
+	return img, err
 }
 
 // receive puts what r yields in its place, if it is a content for the image and no more than left bytes.
@@ -136,10 +138,17 @@ func uploadError(id string, err error) error {
 	switch {
 	case errors.Is(err, format.ErrMismatch), errors.Is(err, format.ErrUnsafe):
 		return fmt.Errorf("%w: image %s: %w", ErrFormat, id, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("image %s: the image storage is full: %w", id, ErrTooLarge)
+	case isFull(err):
+		return fmt.Errorf("image %s: %w", id, errFull)
 	}
 	return fmt.Errorf("upload to image %s: %w", id, err)
+}
+
+// errFull does not tell users where a store has its files.
+var errFull = fault.Wrap(ErrTooLarge, "the image storage is full")
+
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 func (s *Service) abandonUpload(ctx context.Context, id, ref string) error {

@@ -11,12 +11,13 @@
 //
 // A content can also be staged and then imported, downloaded by a [Downloader], or copied between stores: see
 // [Service.Import]. That happens in the background, while [Service.Run] runs. Beside images the Service keeps the
-// catalogue of what their properties mean ([Namespace]).
+// catalogue of what their properties mean ([Namespace]). Who may do what with properties is their images' owners' to say,
+// or, by role, an operator's: see [Protection].
 //
 // # What it needs
 //
 // A *sql.DB of SQLite or PostgreSQL, opened as [New] says, whose tables with names in "image_" it makes and migrates,
-// and a [driver.Store] for the contents, such as package filestore. Of the host it needs nothing itself.
+// and a [driver.Store] for the contents, such as package filestore's or s3store's. Of the host it needs nothing itself.
 //
 // # What it does not do
 //
@@ -70,6 +71,8 @@ type Scope struct {
 	ProjectID string
 	// Admin may see and change everything.
 	Admin bool
+	// Roles are the names of the caller's roles, which [Options].Protections go by.
+	Roles []string
 }
 
 // Status is an image's state.

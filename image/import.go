@@ -310,6 +310,9 @@ func (s *Service) copyTo(ctx context.Context, from *Data, to place) error {
 		}
 		content, err := s.stores[to.store].Put(ctx, to.ref, f)
 		_ = f.Close() // it was only read
+		if isFull(err) {
+			return errFull
+		}
 		if err != nil {
 			return err
 		}

@@ -105,7 +105,16 @@ func (s *Service) List(ctx context.Context, scope Scope, f Filter) ([]Image, err
 	if len(q.Order) == 0 {
 		q.Order = []record.Order{{Column: string(ByCreatedAt), Descending: true}, {Column: "id", Descending: true}}
 	}
-	return s.images.List(tx, q)
+	for name := range f.Properties {
+		if !s.permits(scope, name, mayRead) {
+			return nil, nil // who may not read it learns nothing of it
+		}
+	}
+	list, err := s.images.List(tx, q)
+	for i := range list {
+		s.hide(scope, &list[i])
+	}
+	return list, err
 }
 
 // seen are the conditions of what the scope is shown.

@@ -37,6 +37,9 @@ type Options struct {
 	MaxVirtualSize int64
 	// MaxProperties, MaxTags and MaxMembers bound what one image has; 128 by default.
 	MaxProperties, MaxTags, MaxMembers int
+	// Protections say who may do what with properties: of each property the first that has it, and nobody anything with those
+	// that none has. None at all leaves properties to the images' owners. A [Scope] that is Admin without Roles is not held to them.
+	Protections []Protection
 	// AllowUnknownContent takes a content that bears no known format for whatever the image's disk format says, as
 	// Glance did until 2025. Contents that bear another format, and unsafe ones, are refused all the same.
 	AllowUnknownContent bool
@@ -154,6 +157,9 @@ func (s *Service) Create(ctx context.Context, scope Scope, spec Spec, options *C
 	if err := s.check(scope, &Image{}, img); err != nil {
 		return nil, err
 	}
+	if err := s.checkProtected(scope, nil, img.Properties, nil); err != nil {
+		return nil, err
+	}
 	err := s.records.Update(ctx, func(tx *record.Tx) error {
 		if err := s.checkCount(tx, img.ProjectID); err != nil {
 			return err
@@ -163,6 +169,7 @@ func (s *Service) Create(ctx context.Context, scope Scope, spec Spec, options *C
 	if errors.Is(err, record.ErrDuplicate) {
 		return nil, fault.Wrap(ErrConflict, "image ID %s already exists", img.ID)
 	}
+	s.hide(scope, img)
 	return img, err
 }
 
@@ -173,7 +180,12 @@ func isUUID(text string) bool {
 
 // Get returns an image that the scope may see.
 func (s *Service) Get(ctx context.Context, scope Scope, id string) (*Image, error) {
-	return s.visible(s.records.Read(ctx), scope, id)
+	img, err := s.visible(s.records.Read(ctx), scope, id)
+	if err != nil {
+		return nil, err
+	}
+	s.hide(scope, img)
+	return img, nil
 }
 
 // visible returns the image; [ErrNotFound] also where the scope may not know of it.
@@ -220,17 +232,25 @@ func (s Scope) mayChange(img *Image) bool {
 // Update lets change alter what the image's owner says of it (the [Spec], and the owner for administrators), checks the
 // result and records it. What change returns is returned, and nothing is recorded. It may be called more than once.
 func (s *Service) Update(ctx context.Context, scope Scope, id string, change func(*Image) error) (*Image, error) {
-	return s.modify(ctx, scope, id, func(img *Image) error {
+	img, err := s.modify(ctx, scope, id, func(img *Image) error {
 		before := *img
 		before.Tags, before.Properties = slices.Clone(img.Tags), cloneMap(img.Properties)
+		hidden := s.hide(scope, img)
+		shown := cloneMap(img.Properties)
 		if err := change(img); err != nil {
 			return err
 		}
+		if err := s.checkProtected(scope, shown, img.Properties, hidden); err != nil {
+			return err
+		}
+		img.Properties = joined(img.Properties, hidden)
 		spec, project := img.Spec, img.ProjectID
 		*img = before // the rest is not the owner's to change
 		img.Spec, img.ProjectID = spec, project
 		return s.check(scope, &before, img)
 	})
+	s.hide(scope, img)
+	return img, err
 }
 
 // modify changes an image that the scope may change.
@@ -298,11 +318,13 @@ func (s *Service) Reactivate(ctx context.Context, scope Scope, id string) (*Imag
 }
 
 func (s *Service) activate(ctx context.Context, scope Scope, id string, to Status) (*Image, error) {
-	return s.modify(ctx, scope, id, func(img *Image) error {
+	img, err := s.modify(ctx, scope, id, func(img *Image) error {
 		if img.Status != Active && img.Status != Deactivated {
 			return fault.Wrap(ErrForbidden, "not allowed to turn an image that is %s into one that is %s", img.Status, to)
 		}
 		img.Status = to
 		return nil
 	})
+	s.hide(scope, img)
+	return img, err
 }

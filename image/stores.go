@@ -205,15 +205,8 @@ func (s *Service) recover(ctx context.Context) error {
 	return s.records.Compact(ctx)
 }
 
-// adopt notes what an image uses, and ends what this host had begun with it.
+// adopt ends what this host had begun with an image, and notes what the image uses then.
 func (s *Service) adopt(tx *record.Tx, img *Image, used map[place]bool) error {
-	for _, d := range []*Data{img.Data, img.Staged} {
-		if d != nil {
-			for store, ref := range d.refs() {
-				used[place{store, ref}] = true
-			}
-		}
-	}
 	cut := false
 	if img.Upload != nil {
 		if img.Upload.Host == s.options.Host {
@@ -230,6 +223,14 @@ func (s *Service) adopt(tx *record.Tx, img *Image, used map[place]bool) error {
 			cut = true
 		}
 		for store, ref := range img.Import.Refs {
+			used[place{store, ref}] = true
+		}
+	}
+	for _, d := range []*Data{img.Data, img.Staged} {
+		if d == nil {
+			continue
+		}
+		for store, ref := range d.refs() {
 			used[place{store, ref}] = true
 		}
 	}

@@ -10,7 +10,8 @@
 //	f, _ := s.Open(ctx, "image-1")
 //
 // What only some stores can do is an optional interface, found by type assertion: [LocalFiles] and [Cache]. Package filestore
-// keeps files, package memstore memory, package cachestore local copies of what another store keeps, examples/customdriver encrypts; package drivertest is the suite that all pass.
+// keeps files, package s3store objects of a bucket, package memstore memory, package cachestore local copies of what another
+// store keeps, examples/customdriver encrypts; package drivertest is the suite that all pass.
 //
 // The package needs nothing but the standard library, and does nothing but what stores share: [CheckRef] and [Digest].
 //

@@ -111,7 +111,11 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 
 func scope(r *http.Request) image.Scope {
 	caller := identity.CallerFrom(r.Context())
-	return image.Scope{ProjectID: caller.ProjectID, Admin: caller.IsAdmin()}
+	roles := make([]string, len(caller.Roles))
+	for i, role := range caller.Roles {
+		roles[i] = role.Name
+	}
+	return image.Scope{ProjectID: caller.ProjectID, Admin: caller.IsAdmin(), Roles: roles}
 }
 
 // empty answers 204.

@@ -39,7 +39,7 @@ var untold = map[[2]string]string{
 
 // probes are the drivers that need something of the host; their chapters name their Probe.
 var probes = []string{
-	"compute/qemu", "image/filestore", "lbaas/haproxy", "metadata/proxy",
+	"compute/qemu", "image/filestore", "image/s3store", "lbaas/haproxy", "metadata/proxy",
 	"network/bridge", "network/dhcp", "network/netnsrouter", "network/nftfilter", "network/ovsgre",
 	"objectstore/fileobjects", "objectstore/s3objects", "objectstore/swiftobjects",
 	"volume/filevolume", "volume/rbdvolume",

@@ -54,7 +54,8 @@ var s3needs = []string{
 var modulesOf = map[string][]string{
 	"identity": {uuid, crypto}, "identity/keystone": {uuid, crypto},
 	"image": {uuid}, "image/filestore": {uuid, system}, "image/drivertest": {testify, yaml},
-	"compute": {uuid, crypto}, "compute/qemu": {uuid, system, enter, qmp, libvirt}, "compute/qemu/qmp": {system, qmp, libvirt}, "compute/drivertest": {testify, yaml, uuid},
+	"image/s3store": append([]string{uuid, s3client}, s3needs...),
+	"compute":       {uuid, crypto}, "compute/qemu": {uuid, system, enter, qmp, libvirt}, "compute/qemu/qmp": {system, qmp, libvirt}, "compute/drivertest": {testify, yaml, uuid},
 	"network": {uuid}, "network/drivertest": {testify, yaml},
 	"network/bridge":      {system, enter, netlink},
 	"network/ovsgre":      {system, enter, netlink, vswitch},
@@ -148,11 +149,11 @@ var heavy = map[string]map[string]string{
 		"event/sse": "its protocol", "event/webhook": "its protocol",
 		"inject/injecthttp": "faults that meet requests",
 		"objectstore/swift": "its API", "objectstore/s3": "its API",
-		"objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
+		"image/s3store": "its protocol", "objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
 	},
 	"os/exec": {
 		"compute/qemu": "QEMU", "volume/filevolume": "making file systems, LUKS containers, and servers of block devices", "volume/rbdvolume": "Ceph's commands, servers of block devices", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
-		"objectstore/s3objects": "its client can ask programs for credentials, which it is not told to",
+		"image/s3store": "its client can ask programs for credentials, which it is not told to", "objectstore/s3objects": "the same",
 	},
 }
 

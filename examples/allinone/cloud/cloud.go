@@ -16,8 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kintoun/kintoun/compute"
@@ -212,16 +215,16 @@ func (c *Cloud) startImages(ctx context.Context) error {
 	}
 	first := o.Images
 	if len(o.ImageStores) > 0 {
-		all := map[string]imagedriver.Store{o.Images.Kind(): o.Images}
 		objects, err := c.objectImages()
 		if err != nil {
 			return err
 		}
-		all[ObjectImages] = objects
+		all := map[string]imagedriver.Store{o.Images.Kind(): o.Images, ObjectImages: objects}
+		maps.Copy(all, o.MoreImages)
 		for i, name := range o.ImageStores {
 			store, ok := all[name]
 			if !ok {
-				return fmt.Errorf("there is no store of images %q: there are %s and %s", name, o.Images.Kind(), ObjectImages)
+				return fmt.Errorf("there is no store of images %q: there are %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 			}
 			if i == 0 {
 				first, settings.StoreName = store, name

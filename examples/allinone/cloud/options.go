@@ -55,8 +55,10 @@ type Options struct {
 	DBs map[string]*sql.DB
 	// Images keeps the contents of images.
 	Images imagedriver.Store
-	// ImageStores are the names of the stores that images are kept in, the default first: the Kind of Images ("file"), and
-	// [ObjectImages]; by default the first alone.
+	// MoreImages are further stores of images, by name.
+	MoreImages map[string]imagedriver.Store
+	// ImageStores are the names of the stores that images are kept in, the default first: the Kind of Images ("file"),
+	// [ObjectImages], and those of MoreImages; by default the first alone.
 	ImageStores []string
 	// ImageCopies is the directory for local copies of images that are kept as objects; without one no server boots from them.
 	ImageCopies string

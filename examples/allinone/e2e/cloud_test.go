@@ -42,8 +42,8 @@ type testCloud struct {
 	running *exec.Cmd
 }
 
-// newCloud builds and starts the server on the given fabric.
-func newCloud(t testing.TB, fabric string) *testCloud {
+// newCloud builds and starts the server on the given fabric, with more flags where they are given.
+func newCloud(t testing.TB, fabric string, flags ...string) *testCloud {
 	t.Helper()
 	labtest.Require(t)
 	for program, debian := range map[string]string{
@@ -68,7 +68,7 @@ func newCloud(t testing.TB, fabric string) *testCloud {
 	c.Host, c.Listen, c.Region = "walkthrough", "127.0.0.1", "RegionOne"
 	c.DataDir, c.RunDir = filepath.Join(dir, "data"), filepath.Join(dir, "run")
 	c.Ports = map[cloud.Service]int{cloud.Identity: 5000, cloud.Compute: 8774, cloud.Network: 9696, cloud.Image: 9292, cloud.Volume: 8776}
-	c.args = []string{"serve", "-host", c.Host, "-data", c.DataDir, "-run", c.RunDir, "-fabric", fabric, "-external-address", "10.0.0.1/24"}
+	c.args = append([]string{"serve", "-host", c.Host, "-data", c.DataDir, "-run", c.RunDir, "-fabric", fabric, "-external-address", "10.0.0.1/24"}, flags...)
 	c.start()
 	t.Cleanup(c.end)
 	return c

@@ -4,22 +4,26 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kintoun/kintoun/examples/allinone/cloud"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // TestVolumes has servers with volumes: attached while they run, grown, photographed, backed up, booted from; and the control
-// plane killed meanwhile.
+// plane killed meanwhile. The images are objects of the cloud's own object storage.
 func TestVolumes(t *testing.T) {
-	w := &walk{testCloud: newCloud(t, "bridge")}
+	w := &walk{testCloud: newCloud(t, "bridge", "-image-stores", cloud.ObjectImages+",file")}
 	w.inOrder([]row{
 		{"images and networks", w.prepare},
 		{"rules", w.rules},
 		{"a server", func() { w.serverWith("vm1", vm1Address, "--image", "cirros") }},
+		{"another server from the same image", w.imageOfObjects},
 		{"attach", w.attachVolume},
 		{"a snapshot in use", w.snapshotInUse},
 		{"extend in use", w.extendInUse},
@@ -38,6 +42,51 @@ func (w *walk) serverWith(name, address string, from ...string) {
 	w.demo.cli(append(append([]string{"openstack", "server", "create", "--flavor", "m1.tiny", "--network", "private", "--key-name", "demo"}, from...), name)...)
 	w.demo.becomes(name, "ACTIVE")
 	w.loggedIn(w.dhcp, address, name)
+}
+
+// imageOfObjects boots a second server from an image that is kept as an object: its local copy was made for the first.
+func (w *walk) imageOfObjects() {
+	admin := w.admin()
+	id := fmt.Sprint(admin.object("openstack", "image", "show", "cirros")["id"])
+	image, err := admin.api(cloud.Image, "/v2/images/"+id)
+	require.NoError(w.t, err)
+	require.Equal(w.t, cloud.ObjectImages, image["stores"])
+	before, hits := w.copies(), w.hits(admin, id)
+	require.Len(w.t, before, 3, "the disk, the kernel and the ramdisk")
+	require.Positive(w.t, hits)
+	w.serverWith("again", vm2Address, "--image", "cirros")
+	require.Equal(w.t, before, w.copies(), "nothing is copied again")
+	require.Greater(w.t, w.hits(admin, id), hits)
+	w.demo.cli("openstack", "server", "delete", "--wait", "again")
+}
+
+// copies are the files of the local copies of images: which they are, and when they were made.
+func (w *walk) copies() (files []string) {
+	w.t.Helper()
+	dir := w.Path("image-copies", "copies")
+	entries, err := os.ReadDir(dir)
+	require.NoError(w.t, err)
+	for _, e := range entries {
+		var s unix.Stat_t
+		require.NoError(w.t, unix.Stat(filepath.Join(dir, e.Name()), &s))
+		files = append(files, fmt.Sprintf("%s: inode %d of %d bytes, written at %d.%09d", e.Name(), s.Ino, s.Size, s.Mtim.Sec, s.Mtim.Nsec))
+	}
+	return files
+}
+
+// hits is how often the local copy of an image was asked for.
+func (w *walk) hits(admin *user, id string) float64 {
+	w.t.Helper()
+	answer, err := admin.api(cloud.Image, "/v2/cache")
+	require.NoError(w.t, err)
+	list, _ := answer["cached_images"].([]any)
+	for _, one := range list {
+		if cached, _ := one.(map[string]any); cached["image_id"] == id {
+			hits, _ := cached["hits"].(float64)
+			return hits
+		}
+	}
+	return 0
 }
 
 // volumeBecomes waits until the volume has the status, and returns it.

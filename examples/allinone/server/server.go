@@ -114,6 +114,9 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 	if c.Images, err = filestore.New(o.Path("images"), nil); err != nil {
 		return c, err
 	}
+	if c.MoreImages, err = o.Images.open(ctx, o.Path("image-copies-"+S3Images)); err != nil {
+		return c, err
+	}
 	if c.DB, err = s.openDatabase(ctx, o.Path("kintoun.db")); err != nil {
 		return c, err
 	}
