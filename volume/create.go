@@ -254,6 +254,9 @@ func (s *Service) insert(tx *record.Tx, scope Scope, p *plan) (*Volume, error) {
 		p.host = group.Host
 	}
 	v := s.fromPlan(scope, p)
+	if v.Multiattach && v.Encrypted {
+		return nil, fault.Wrap(ErrInvalid, "Invalid input received: Multi-attach cannot be used with encrypted volumes.")
+	}
 	want := v.wanted(p.volType)
 	want.only = p.host
 	where, err := s.place(tx, want)

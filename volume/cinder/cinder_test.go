@@ -275,3 +275,19 @@ func TestPoolsAreFoundByTypeAndTellTheirFunctions(t *testing.T) {
 	require.Contains(t, a.text, `"filter_function":"volume.size \u003c 1000"`)
 	require.Contains(t, a.text, `"goodness_function":null`)
 }
+
+// TestSharedVolumesByTheOldParameter has volumes that were said to be for several servers in the request, as Cinder has it up to
+// Zed.
+func TestSharedVolumesByTheOldParameter(t *testing.T) {
+	c := newCloud(t)
+	a := c.call(t, "red", "3.70", "POST", "/v3/"+redProject+"/volumes", `{"volume": {"size": 1, "multiattach": true}}`)
+	require.Equal(t, 202, a.code, a.text)
+	require.Equal(t, true, a.body["volume"].(map[string]any)["multiattach"])
+	types := c.call(t, "admin", "3.0", "POST", "/v3/"+adminProject+"/types", `{"volume_type": {"name": "sealed"}}`)
+	id := types.body["volume_type"].(map[string]any)["id"].(string)
+	sealed := c.call(t, "admin", "3.0", "POST", "/v3/"+adminProject+"/types/"+id+"/encryption", `{"encryption": {"provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64", "key_size": 256}}`)
+	require.Equal(t, 200, sealed.code, sealed.text)
+	a = c.call(t, "red", "3.70", "POST", "/v3/"+redProject+"/volumes", `{"volume": {"size": 1, "multiattach": true, "volume_type": "sealed"}}`)
+	require.Equal(t, 400, a.code, a.text)
+	require.Contains(t, a.text, "Multi-attach cannot be used with encrypted volumes")
+}
