@@ -228,9 +228,9 @@ func (w *bench) commandLine() string {
 // diskOfServer boots a server with the volume as its second disk, and says what it measures.
 func (w *bench) diskOfServer(image, path, volume string, say func(what string, rate float64)) {
 	w.t.Helper()
-	server := w.post(cloud.Compute, "/v2.1/servers", "server", fmt.Sprintf(`{"name": "b", "imageRef": %q, "flavorRef": "1", "networks": "none",
+	server := w.post(cloud.Compute, "/v2.1/servers", "server", fmt.Sprintf(`{"name": "b", "imageRef": %q, "flavorRef": "1", "networks": [{"uuid": %q}],
 		"block_device_mapping_v2": [{"boot_index": 0, "uuid": %[1]q, "source_type": "image", "destination_type": "local", "delete_on_termination": true},
-			{"boot_index": -1, "uuid": %q, "source_type": "volume", "destination_type": "volume"}]}`, image, volume))
+			{"boot_index": -1, "uuid": %[3]q, "source_type": "volume", "destination_type": "volume"}]}`, image, w.network, volume))
 	w.benched(say, func() (string, error) {
 		v, err := w.demo.call("POST", cloud.Compute, "/v2.1/servers/"+server+"/action", `{"os-getConsoleOutput": {}}`)
 		return fmt.Sprint(v["output"]), err
