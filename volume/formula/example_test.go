@@ -13,7 +13,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(f.Holds(vars))
+	ok, err := f.Holds(vars)
+	fmt.Println(ok, err)
 	_, err = formula.Parse("volume.size <", vars.Has)
 	fmt.Println(err)
 	// Output:

@@ -6,20 +6,20 @@
 //	ok, err := f.Holds(vars)
 //
 // The language is Cinder's (https://docs.openstack.org/cinder/latest/admin/driver-filter-weighing.html), with its order of
-// operations: from those that bind most,
+// operations, from those that bind most:
 //
-//	abs(x)  max(x, y, …)  min(x, y, …)    functions
-//	^                                     power, from the right
-//	+ -                                   signs
-//	* /                                   the quotient of whole numbers need not be whole
-//	+ -
-//	not  !
-//	<  <=  >  >=  ==  !=  <>              a < b < c is a < b and b < c
-//	c ? x : y                             with neither another choice, nor and, nor or inside without parentheses
-//	and  &&
-//	or  ||
+//   - the functions abs of one value, max and min of several
+//   - powers, ^, from the right
+//   - the signs + and -
+//   - * and /, whose quotient of whole numbers need not be whole
+//   - + and -
+//   - not, or !
+//   - <, <=, >, >=, ==, != and <>, where "a < b < c" is "a < b and b < c"
+//   - the choice "c ? x : y", in which another choice, and, and or stand in parentheses
+//   - and, or &&
+//   - or, or ||
 //
-// over numbers (7, 0.5), texts in single or double quotes, true and false, and variables "scope.name". Texts that are
+// They are over numbers (7, 0.5), texts in single or double quotes, true and false, and variables "scope.name". Texts that are
 // numbers count as such, as the values of extra specs do; true counts as 1. Everything but 0 and the empty text holds.
 //
 // It differs from Cinder where that would surprise: "a and b and c" looks at all three, a word without quotes that is no
