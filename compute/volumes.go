@@ -159,7 +159,7 @@ func (v *Server) AttachedVolumes() []AttachedVolume {
 }
 
 // VolumeExtended tells a server that one of its volumes has grown; zero looks its size up. A server that does not run has
-// nothing to learn, one that does not have the volume is [ErrNotFound].
+// nothing to learn, one that does not have the volume is [ErrNotFound]. As in Nova it is an action, "extend_volume".
 func (s *Service) VolumeExtended(ctx context.Context, serverID, volumeID string, sizeGiB int) error {
 	if sizeGiB == 0 {
 		volume, err := s.findVolume(ctx, Scope{Admin: true}, volumeID)
@@ -168,15 +168,24 @@ func (s *Service) VolumeExtended(ctx context.Context, serverID, volumeID string,
 		}
 		sizeGiB = volume.SizeGiB
 	}
-	_, err := s.modify(ctx, Scope{Admin: true}, serverID, func(_ *record.Tx, v *Server) error {
+	scope := Scope{Admin: true}
+	_, err := s.modify(ctx, scope, serverID, func(tx *record.Tx, v *Server) error {
 		at := v.volume(volumeID)
 		if at == nil {
 			return notAttached(serverID, volumeID)
 		}
+		known := at.SizeGiB == sizeGiB
 		at.SizeGiB = sizeGiB
-		if at.State == VolumeAttached && v.Running {
-			at.State, at.Since = VolumeExtending, s.now()
+		if at.State != VolumeAttached || known && !v.Running {
+			return nil
 		}
+		if err := s.begin(tx, scope, v, "extend_volume", "compute_extend_volume"); err != nil {
+			return err
+		}
+		if !v.Running {
+			return s.finish(tx, v, nil)
+		}
+		at.State, at.Since = VolumeExtending, s.now()
 		return nil
 	})
 	return err

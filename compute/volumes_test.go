@@ -122,9 +122,12 @@ func TestVolumesComeAndGoWhileAServerRuns(t *testing.T) {
 		require.Equal(t, []string{first}, c.volumes.All())
 		actions, err := c.Actions(t.Context(), red, v.ID, compute.ActionFilter{})
 		require.NoError(t, err)
+		var names []string
 		for _, a := range actions {
 			require.Equal(t, "Success", a.Event.Result, a.Name)
+			names = append(names, a.Name)
 		}
+		require.Contains(t, names, "extend_volume")
 	})
 }
 

@@ -23,6 +23,11 @@ type AgentOptions struct {
 	Capabilities map[string]string
 	// Oversubscription is how often a thin pool's room is promised; 20 by default, as in Cinder.
 	Oversubscription float64
+	// FilterFunction says which volumes the pool takes, GoodnessFunction how good it is for one, from 0 to 100: formulas in
+	// the language of package formula over volume.size and other properties of the volume, extra.* and qos.* of its type, and
+	// the pool's stats.* and capabilities.*, see [Service.Pools]. Without a function the pool takes everything, and is 0 good.
+	// [Agent.Run] refuses what is no formula.
+	FilterFunction, GoodnessFunction string
 	// Heartbeat is how often the agent says that its pool lives, and how full it is; 10 s by default.
 	Heartbeat time.Duration
 	// Resync is how often everything is compared with what exists, should news ever be missed; 5 min by default.
@@ -239,7 +244,11 @@ func (a *Agent) introduce(ctx context.Context) (was bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("capacity of pool %s: %w", a.host, err)
 	}
-	err = a.service.register(ctx, a.describe(capacity))
+	described := a.describe(capacity)
+	if err := described.checkFunctions(); err != nil {
+		return false, err
+	}
+	err = a.service.register(ctx, described)
 	a.known = err == nil
 	return false, err
 }
@@ -249,7 +258,8 @@ func (a *Agent) describe(capacity driver.Capacity) pool {
 	_, manages := a.volumes.(driver.Manager)
 	return pool{
 		Name: a.host, BackendName: a.name.Name, Zone: a.options.Zone, Kind: a.volumes.Kind(), Capacity: capacity,
-		Capabilities: a.options.Capabilities, Oversubscription: a.options.Oversubscription, Reverts: reverts, Manages: manages,
+		Capabilities: a.options.Capabilities, Oversubscription: a.options.Oversubscription,
+		Filter: a.options.FilterFunction, Goodness: a.options.GoodnessFunction, Reverts: reverts, Manages: manages,
 	}
 }
 

@@ -254,10 +254,12 @@ func (s *Service) insert(tx *record.Tx, scope Scope, p *plan) (*Volume, error) {
 		p.host = group.Host
 	}
 	v := s.fromPlan(scope, p)
-	where, err := s.place(tx, placement{
-		sizeGiB: v.SizeGiB, volType: p.volType, zone: p.spec.Zone, only: p.host, encrypted: v.Encrypted, shared: v.Multiattach,
-		same: p.spec.Hints.SameHost, different: p.spec.Hints.DifferentHost,
-	})
+	if v.Multiattach && v.Encrypted {
+		return nil, fault.Wrap(ErrInvalid, "Invalid input received: Multi-attach cannot be used with encrypted volumes.")
+	}
+	want := v.wanted(p.volType)
+	want.only = p.host
+	where, err := s.place(tx, want)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +297,7 @@ func (s *Service) fromPlan(scope Scope, p *plan) *Volume {
 		ID: p.spec.ID, ProjectID: scope.ProjectID, UserID: scope.UserID, Name: p.spec.Name, Description: p.spec.Description,
 		SizeGiB: p.spec.SizeGiB, Status: Creating, AttachStatus: Detached, Zone: p.spec.Zone, TypeID: p.volType.ID,
 		SnapshotID: p.spec.SnapshotID, SourceVolumeID: p.spec.SourceVolumeID, ImageID: p.spec.ImageID, BackupID: p.spec.BackupID,
-		GroupID: p.spec.GroupID, Metadata: maps.Clone(p.spec.Metadata), AdminMetadata: map[string]string{},
+		GroupID: p.spec.GroupID, Hints: p.spec.Hints, Metadata: maps.Clone(p.spec.Metadata), AdminMetadata: map[string]string{},
 		Multiattach: p.spec.Multiattach || p.volType.asks("multiattach"), EncryptionKeyID: p.keyID,
 		Encrypted: p.volType.Encryption != nil || p.keyID != "",
 		Task:      Task{Kind: TaskCreate, RequestID: scope.RequestID}, CreatedAt: t, UpdatedAt: t,

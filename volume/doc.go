@@ -26,11 +26,12 @@
 //
 // # Scheduling
 //
-// A volume comes to the pool with the most free room among those whose agents are alive and enabled, that are in its zone,
-// can do what its type's extra specs ask for ("volume_backend_name", "multiattach": "<is> True", any of
-// [AgentOptions].Capabilities), and have room; a thin pool's room is promised [AgentOptions].Oversubscription times. One that
-// is made from a snapshot or a volume comes to where that is. Where no pool will do, the volume's status is error, and a
-// [Message] says so.
+// A volume comes to the best pool among those whose agents are alive and enabled, that are in its zone, can do what its
+// type's extra specs ask for ("volume_backend_name", "multiattach": "<is> True", any of [AgentOptions].Capabilities), have
+// room, and let it pass by their own FilterFunction. The best is the one whose GoodnessFunction says so, and among equals the
+// one with the most free room; a thin pool's room is promised [AgentOptions].Oversubscription times. A volume that is made
+// from a snapshot or a volume comes to where that is. One whose pool turns out to be full is made in another, three in all.
+// Where no pool will do, the volume's status is error, and a [Message] says so.
 //
 // # Attaching
 //

@@ -136,27 +136,16 @@ func (s *Service) hostForBackup(tx *record.Tx, b *Backup) (string, error) {
 	return host, nil
 }
 
-// choosePool is a pool that lives and can have volumes of all the types; [ErrNotFound] if there is none.
-func (s *Service) choosePool(tx *record.Tx, types []Type, zone string, sizeGiB int) (*pool, error) {
-	pools, err := s.allPools(tx)
-	if err != nil {
-		return nil, err
+// choosePool is the best pool that can have volumes of all the types; [ErrNotFound] if there is none.
+func (s *Service) choosePool(tx *record.Tx, want placement) (*pool, error) {
+	found, err := s.place(tx, want)
+	if err == nil && found == nil {
+		err = fault.Wrap(ErrNotFound, "No valid backend was found: no pool can have volumes of these types.")
 	}
-	for i := range pools {
-		p := &pools[i]
-		if slices.ContainsFunc(types, func(t Type) bool { return !t.suits(p) }) {
-			continue
-		}
-		found, err := s.place(tx, placement{only: p.Name, zone: zone, sizeGiB: sizeGiB})
-		if err != nil || found != nil {
-			return found, err
-		}
-	}
-	return nil, fault.Wrap(ErrNotFound, "No valid backend was found: no pool can have volumes of these types.")
+	return found, err
 }
 
 // suits says whether a pool can have volumes of the type.
 func (t *Type) suits(p *pool) bool {
-	want := placement{volType: t, encrypted: t.Encryption != nil, shared: t.asks("multiattach")}
-	return want.suits(p)
+	return (t.Encryption == nil || p.Capacity.Encryption) && (!t.asks("multiattach") || p.Capacity.Shared) && matches(t.Specs, p)
 }

@@ -94,7 +94,7 @@ func (s *Service) CreateGroup(ctx context.Context, scope Scope, spec GroupSpec) 
 		if err := s.reserve(tx, g.ProjectID, "", map[string]int{"groups": 1}); err != nil {
 			return err
 		}
-		p, err := s.choosePool(tx, types, g.Zone, 0)
+		p, err := s.choosePool(tx, placement{types: types, zone: g.Zone})
 		if err != nil {
 			return err
 		}

@@ -206,27 +206,6 @@ func (s *Service) checkThawed(tx *record.Tx, name string) error {
 	return notFoundIsNil(err)
 }
 
-// Pools lists the pools; those that are down only where all are asked for in detail.
-func (s *Service) Pools(ctx context.Context, scope Scope, detail bool) ([]PoolInfo, error) {
-	if err := mustAdmin(scope, "scheduler_extension:scheduler_stats:get_pools"); err != nil {
-		return nil, err
-	}
-	pools, err := s.allPools(s.store.Read(ctx))
-	if err != nil {
-		return nil, err
-	}
-	var list []PoolInfo
-	for i := range pools {
-		p := &pools[i]
-		info := PoolInfo{Name: p.Name, Up: s.up(p), Enabled: !p.Disabled}
-		if detail {
-			info.Capabilities = p.capabilities()
-		}
-		list = append(list, info)
-	}
-	return list, nil
-}
-
 // Capabilities says what a backend ("host@backend") or pool can do.
 func (s *Service) Capabilities(ctx context.Context, scope Scope, host string) (*CapabilityInfo, error) {
 	if err := mustAdmin(scope, "volume_extension:capabilities"); err != nil {

@@ -126,7 +126,7 @@ func TestOperators(t *testing.T) {
 	_, err = c.EnableService(t.Context(), admin, "nobody", "", true, "")
 	require.ErrorIs(t, err, volume.ErrNotFound)
 
-	pools, err := c.Pools(t.Context(), admin, true)
+	pools, err := c.Pools(t.Context(), admin, volume.PoolFilter{Detail: true})
 	require.NoError(t, err)
 	require.Len(t, pools, 1)
 	require.Equal(t, "memory", pools[0].Capabilities["volume_backend_name"])

@@ -50,6 +50,8 @@ type pool struct {
 	Capabilities map[string]string
 	// Oversubscription is how often a thin pool's room is promised.
 	Oversubscription float64
+	// Filter and Goodness are its functions, see [AgentOptions]; empty is none.
+	Filter, Goodness string
 	Reverts, Manages bool
 	Disabled, Frozen bool
 	DisabledReason   string
@@ -97,7 +99,7 @@ func (p *pool) capabilities() map[string]any {
 		"multiattach": p.Capacity.Shared, "encryption": p.Capacity.Encryption, "QoS_support": false,
 		"online_extend_support": true, "consistent_group_snapshot_enabled": true, "replication_enabled": false,
 		"backend_state": "up", "timestamp": p.LastSeen.Format("2006-01-02T15:04:05.000000"),
-		"location_info": p.Name, "filter_function": nil, "goodness_function": nil,
+		"location_info": p.Name, "filter_function": optional(p.Filter), "goodness_function": optional(p.Goodness),
 	})
 	return all
 }

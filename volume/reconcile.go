@@ -43,6 +43,9 @@ func (a *Agent) reconcileVolume(ctx context.Context, id string) error {
 	if !a.failed(volumesKind+"/"+id, err) {
 		return err
 	}
+	if errors.Is(err, driver.ErrFull) && v.elsewhere() {
+		return a.makeElsewhere(ctx, v, err)
+	}
 	a.options.Log.Error("giving up", "volume", id, "task", v.Task.Kind, "pool", a.host, "error", err)
 	return a.service.gaveUp(ctx, v, err)
 }

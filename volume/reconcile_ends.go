@@ -38,7 +38,7 @@ func (s *Service) done(ctx context.Context, was *Volume, fn func(tx *record.Tx, 
 		}
 		if v.Task.Kind == TaskCreate {
 			t := s.now()
-			v.LaunchedAt, v.Progress = &t, 100
+			v.LaunchedAt, v.Progress, v.Hints, v.Tried = &t, 100, Hints{}, nil
 		}
 		if err := s.copied(tx, v); err != nil {
 			return err

@@ -130,7 +130,7 @@ func (s *Service) hostForType(tx *record.Tx, v *Volume, t *Type, policy string) 
 	if err := s.withoutSnapshots(tx, v, false); err != nil {
 		return "", err
 	}
-	p, err := s.choosePool(tx, []Type{*t}, v.Zone, v.SizeGiB)
+	p, err := s.choosePool(tx, placement{types: []Type{*t}, zone: v.Zone, sizeGiB: v.SizeGiB, volume: v, but: []string{v.Host}})
 	if err != nil {
 		return "", notFoundIsNil(err)
 	}

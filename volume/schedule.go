@@ -13,16 +13,22 @@ import (
 // placement is what is asked of a pool.
 type placement struct {
 	sizeGiB int
-	volType *Type
-	zone    string
+	// types are the volume's, or all that a group may have.
+	types []Type
+	zone  string
+	// volume is what pools' functions are asked about; nil where only the size is known.
+	volume *Volume
 	// only is the one pool that will do, because what the volume is made from is there; empty is any.
 	only string
 	// encrypted and shared volumes need a pool that can have them.
 	encrypted, shared bool
 	same, different   []string
+	// but are pools that will not do.
+	but []string
 }
 
-// place returns the pool with the most free room among those that can take the volume; nil if there is none.
+// place returns the best pool among those that can take the volume, by their own goodness, and then the one with the most
+// free room; nil if there is none.
 func (s *Service) place(tx *record.Tx, want placement) (*pool, error) {
 	pools, err := s.allPools(tx)
 	if err != nil {
@@ -37,10 +43,11 @@ func (s *Service) place(tx *record.Tx, want placement) (*pool, error) {
 		return nil, err
 	}
 	var best *pool
+	var good float64
 	var room int64
 	for i := range pools {
 		p := &pools[i]
-		if !want.suits(p) || p.Disabled || !s.up(p) || same != nil && !same[p.Name] || different[p.Name] {
+		if !want.suits(p) || p.Disabled || !s.up(p) || same != nil && !same[p.Name] || different[p.Name] || slices.Contains(want.but, p.Name) {
 			continue
 		}
 		promised, err := s.promised(tx, p.Name)
@@ -48,8 +55,15 @@ func (s *Service) place(tx *record.Tx, want placement) (*pool, error) {
 			return nil, err
 		}
 		free, fits := p.room(promised, int64(want.sizeGiB)*gib)
-		if fits && (best == nil || free > room) {
-			best, room = p, free
+		if !fits {
+			continue
+		}
+		r, err := s.rate(tx, p, &want)
+		if err != nil {
+			return nil, err
+		}
+		if r.passes && (best == nil || r.goodness > good || r.goodness == good && free > room) {
+			best, good, room = p, r.goodness, free
 		}
 	}
 	return best, nil
@@ -92,7 +106,7 @@ func (w *placement) suits(p *pool) bool {
 		w.shared && !p.Capacity.Shared || w.encrypted && !p.Capacity.Encryption {
 		return false
 	}
-	return w.volType == nil || matches(w.volType.Specs, p)
+	return !slices.ContainsFunc(w.types, func(t Type) bool { return !t.suits(p) })
 }
 
 const zonesSpec = "RESKEY:availability_zones"

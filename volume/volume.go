@@ -101,6 +101,9 @@ type Volume struct {
 	KeptAs string
 	// FreeOfQuota volumes do not count.
 	FreeOfQuota bool
+	// Hints are its maker's wishes for the scheduler, Tried the pools that turned out to be full, while it is made.
+	Hints Hints    `json:",omitzero"`
+	Tried []string `json:",omitempty"`
 	// Progress is how much of the content has been copied, in percent.
 	Progress int
 	// Task is what is being done with it.

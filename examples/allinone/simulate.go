@@ -20,6 +20,7 @@ import (
 // simulation is what only a cloud in memory has.
 type simulation struct {
 	hosts       int
+	backends    int
 	buildTime   time.Duration
 	credentials string
 }
@@ -30,6 +31,8 @@ const mostHosts = 1000
 func (s *simulation) settings() settings.Table {
 	return settings.Table{
 		{Name: "hosts", Kind: "number", Help: "how many hosts the cloud has", Value: settings.Number(&s.hosts, 1, 1, mostHosts)},
+		{Name: "volume-backends", Kind: "number", Value: settings.Number(&s.backends, 1, 1, 100),
+			Help: "how many back ends of volumes each host has: memory, memory2, …, which types choose by volume_backend_name"},
 		{Name: "build-time", Kind: "duration", Help: "how long servers take to start, stop or reboot; 0s is at once", Value: settings.Duration(&s.buildTime, 0)},
 		{Name: "credentials", Kind: "directory", Value: settings.Text(&s.credentials, ""), Default: "none, they are printed",
 			Help: "where openrc, openrc-admin and clouds.yaml are written"},
@@ -57,7 +60,7 @@ func simulate(ctx context.Context, s *options) (err error) {
 	}
 	// The cloud ends after those who watch it.
 	c, err := memcloud.Start(context.WithoutCancel(ctx), &memcloud.Options{
-		Hosts: s.simulated.hosts, BuildTime: s.simulated.buildTime, Listen: s.Listen, PublicHost: s.PublicHost, Ports: s.Ports,
+		Hosts: s.simulated.hosts, VolumeBackends: s.simulated.backends, BuildTime: s.simulated.buildTime, Listen: s.Listen, PublicHost: s.PublicHost, Ports: s.Ports,
 		AdminPassword: s.AdminPassword, Wrap: observer.Wrap, ImageWeb: web, Log: log,
 	})
 	if err != nil {

@@ -266,6 +266,7 @@ func TestTheRulesBite(t *testing.T) {
 		{"internal/wire", "network", false},
 		{"image", "image/format", true},
 		{"image/format", "image", false},
+		{"volume", "volume/formula", true},
 		{"examples/allinone", "network/ovsgre", true},
 		{"network", "event", true},
 		{"network", "event/sse", false},

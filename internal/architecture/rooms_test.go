@@ -34,7 +34,7 @@ var dialects = []string{
 }
 
 // parts are rooms that their domain may use itself: they need nothing but the standard library.
-var parts = []string{"image/format"}
+var parts = []string{"image/format", "volume/formula"}
 
 // room tells what kind of package a path below the module is, and of which domain.
 func room(path string) (k kind, of string) {

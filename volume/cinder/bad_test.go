@@ -43,7 +43,6 @@ func TestBadRequests(t *testing.T) {
 		{"red", "3.0", "POST", "/volumes", `{"volume": {"size": 1, "source_volid": "NONE"}}`, 404, "could not be found"},
 		{"red", "3.0", "POST", "/volumes", `{"volume": {"size": 1, "snapshot_id": "NONE"}}`, 404, "could not be found"},
 		{"red", "3.0", "POST", "/volumes", `{"volume": {"size": 1, "volume_type": "NONE"}}`, 404, "could not be found"},
-		{"red", "3.0", "POST", "/volumes", `{"volume": {"size": 1, "multiattach": true}}`, 400, "multiattach parameter has been removed"},
 		{"red", "3.0", "POST", "/volumes", `{"volume": {"size": 1}, "more": 1}`, 400, "Additional properties"},
 		{"red", "3.53", "POST", "/volumes", `{"volume": {"size": 1, "status": "available"}}`, 400, "Additional properties are not allowed ('status' was unexpected)"},
 		{"red", "3.53", "PUT", "/volumes/VOL", `{"volume": {}}`, 400, "not valid under"},

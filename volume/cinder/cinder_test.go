@@ -157,7 +157,7 @@ func newCloud(t testing.TB) *cloud {
 		Images: &images{uploaded: map[string][]byte{}}, Backups: &objects{kept: map[string][]byte{}}, Keys: &secrets{kept: map[string][]byte{}},
 	})
 	require.NoError(t, err)
-	agent := volume.NewAgent(c.Service, volume.Backend{Host: "host1", Name: "mem"}, memvolume.New(c.pool, nil), nil)
+	agent := volume.NewAgent(c.Service, volume.Backend{Host: "host1", Name: "mem"}, memvolume.New(c.pool, nil), &volume.AgentOptions{FilterFunction: "volume.size < 1000"})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- agent.Run(ctx) }()
@@ -254,4 +254,40 @@ func (c *cloud) await(t testing.TB, id string, status volume.Status) {
 	v, err := c.Await(t.Context(), root, id, func(v *volume.Volume) bool { return v.Status == status || v.Status == volume.Errored })
 	require.NoError(t, err)
 	require.Equal(t, status, v.Status)
+}
+
+func TestPoolsAreFoundByTypeAndTellTheirFunctions(t *testing.T) {
+	c := newCloud(t)
+	for name, specs := range map[string]string{"here": `{"volume_backend_name": "mem"}`, "nowhere": `{"volume_backend_name": "tape"}`} {
+		a := c.call(t, "admin", "3.0", "POST", "/v3/"+adminProject+"/types", `{"volume_type": {"name": "`+name+`", "extra_specs": `+specs+`}}`)
+		require.Equal(t, 200, a.code, a.text)
+	}
+	names := func(microversion, query string) int {
+		a := c.call(t, "admin", microversion, "GET", "/v3/"+adminProject+"/scheduler-stats/get_pools?"+query, "")
+		require.Equal(t, 200, a.code, a.text)
+		return len(a.body["pools"].([]any))
+	}
+	require.Equal(t, 1, names("3.35", "volume_type=here"))
+	require.Equal(t, 0, names("3.35", "volume_type=nowhere"))
+	require.Equal(t, 1, names("3.30", "volume_type=nowhere"), "it is not known there")
+	require.Equal(t, 404, c.call(t, "admin", "3.35", "GET", "/v3/"+adminProject+"/scheduler-stats/get_pools?volume_type=none", "").code)
+	a := c.call(t, "admin", "3.0", "GET", "/v3/"+adminProject+"/scheduler-stats/get_pools?detail=true", "")
+	require.Contains(t, a.text, `"filter_function":"volume.size \u003c 1000"`)
+	require.Contains(t, a.text, `"goodness_function":null`)
+}
+
+// TestSharedVolumesByTheOldParameter has volumes that were said to be for several servers in the request, as Cinder has it up to
+// Zed.
+func TestSharedVolumesByTheOldParameter(t *testing.T) {
+	c := newCloud(t)
+	a := c.call(t, "red", "3.70", "POST", "/v3/"+redProject+"/volumes", `{"volume": {"size": 1, "multiattach": true}}`)
+	require.Equal(t, 202, a.code, a.text)
+	require.Equal(t, true, a.body["volume"].(map[string]any)["multiattach"])
+	types := c.call(t, "admin", "3.0", "POST", "/v3/"+adminProject+"/types", `{"volume_type": {"name": "sealed"}}`)
+	id := types.body["volume_type"].(map[string]any)["id"].(string)
+	sealed := c.call(t, "admin", "3.0", "POST", "/v3/"+adminProject+"/types/"+id+"/encryption", `{"encryption": {"provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64", "key_size": 256}}`)
+	require.Equal(t, 200, sealed.code, sealed.text)
+	a = c.call(t, "red", "3.70", "POST", "/v3/"+redProject+"/volumes", `{"volume": {"size": 1, "multiattach": true, "volume_type": "sealed"}}`)
+	require.Equal(t, 400, a.code, a.text)
+	require.Contains(t, a.text, "Multi-attach cannot be used with encrypted volumes")
 }

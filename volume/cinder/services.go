@@ -213,16 +213,20 @@ func (a *api) listPools(c *call) error {
 			return fault.Wrap(volume.ErrInvalid, "Invalid filters %s are found in query options.", key)
 		}
 	}
-	pools, err := a.volumes.Pools(c.Context(), c.scope(), detail)
+	filter := volume.PoolFilter{Detail: detail}
+	if c.at(28) {
+		filter.Name = query.Get("name")
+	}
+	if c.at(35) {
+		filter.Type = query.Get("volume_type")
+	}
+	pools, err := a.volumes.Pools(c.Context(), c.scope(), filter)
 	if err != nil {
 		return err
 	}
 	shown := []object{}
 	for i := range pools {
 		p := &pools[i]
-		if c.at(28) && query.Has("name") && query.Get("name") != p.Name {
-			continue
-		}
 		o := object{"name": p.Name}
 		if detail {
 			o["capabilities"] = p.Capabilities

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/wire"
 	"github.com/kintoun/kintoun/volume"
 )
@@ -156,13 +155,10 @@ func (a *api) createVolume(c *call) error {
 		return err
 	}
 	in := &body.Volume
-	if in.Multiattach {
-		return fault.Wrap(volume.ErrInvalid, "multiattach parameter has been removed. The default behavior is to use multiattach enabled volume types. Contact your administrator to create a multiattach enabled volume type and use it to create multiattach volumes.")
-	}
 	spec := volume.VolumeSpec{
 		Name: orEmpty(in.name()), Description: orEmpty(in.description()), SizeGiB: in.Size.number(), Type: string(in.Type), Zone: string(in.Zone),
 		SnapshotID: string(in.SnapshotID), SourceVolumeID: string(in.SourceID), ImageID: imageID(in.ImageRef, in.ImageID),
-		GroupID: string(in.ConsistencyGroup), Metadata: in.Metadata,
+		GroupID: string(in.ConsistencyGroup), Metadata: in.Metadata, Multiattach: bool(in.Multiattach),
 	}
 	if c.at(13) && in.GroupID != "" {
 		spec.GroupID = string(in.GroupID)

@@ -29,6 +29,8 @@ type Host struct {
 	Servers   computedriver.Servers
 	// Volumes are the host's pools of volumes, by the names of their back ends.
 	Volumes map[string]volumedriver.Volumes
+	// VolumePools say more of those pools, by the same names; Log is not looked at.
+	VolumePools map[string]volume.AgentOptions
 	// Images finds the files that servers boot from; by default those of the cloud's image store, which must be on this
 	// machine then.
 	Images compute.ImageFiles
@@ -123,8 +125,9 @@ func (c *Cloud) agents(h Host) (*Agents, error) {
 		Resources: h.Resources, Connector: computeVolumes{c.Volumes}, Log: o.Log,
 	})
 	for _, name := range slices.Sorted(maps.Keys(h.Volumes)) {
-		backend := volume.Backend{Host: h.Name, Name: name}
-		a.volumes = append(a.volumes, volume.NewAgent(c.Volumes, backend, h.Volumes[name], &volume.AgentOptions{Log: o.Log}))
+		pool := h.VolumePools[name]
+		pool.Log = o.Log
+		a.volumes = append(a.volumes, volume.NewAgent(c.Volumes, volume.Backend{Host: h.Name, Name: name}, h.Volumes[name], &pool))
 	}
 	if h.Balancers == nil {
 		return a, nil

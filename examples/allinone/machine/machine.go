@@ -26,6 +26,7 @@ import (
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/dhcp"
 	"github.com/kintoun/kintoun/network/netnsrouter"
+	"github.com/kintoun/kintoun/volume"
 	volumedriver "github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"golang.org/x/sys/unix"
@@ -48,6 +49,8 @@ type Options struct {
 	// VolumesGiB is how large the file system for volumes is that is made in a (sparse) file where DataDir's own cannot share
 	// blocks between files.
 	VolumesGiB int
+	// VolumesFilter says which volumes this machine takes, VolumesGoodness how good it is for one: see [volume.AgentOptions].
+	VolumesFilter, VolumesGoodness string
 	// ExternalBridge is the bridge that stands for the physical network "public".
 	ExternalBridge string
 	// ExternalAddress is this host's own address on the external bridge; invalid for none.
@@ -124,6 +127,9 @@ func (m *Machine) Host() cloud.Host {
 	return cloud.Host{
 		Name: m.options.Host, Resources: resources(&m.options), Servers: m.servers,
 		Volumes: map[string]volumedriver.Volumes{volumesName: m.volumes},
+		VolumePools: map[string]volume.AgentOptions{
+			volumesName: {FilterFunction: m.options.VolumesFilter, GoodnessFunction: m.options.VolumesGoodness},
+		},
 		Network: network.Drivers{Fabric: m.fabric, Routers: m.routers, DHCP: m.dhcp}, Balancers: m.newBalancers,
 		Metadata: m.newMetadata, MetadataAddress: proxy.NetworkListen().Addr(), MetadataPort: routerMetadataPort,
 		TunnelAddress: m.options.TunnelAddress, TapOwner: m.servers.UID(),

@@ -36,7 +36,7 @@ type Host struct {
 	cloud     *Cloud
 	resources compute.Resources
 	address   netip.Addr
-	pool      *memvolume.Pool // what is on its disks outlives a loss of power
+	pools     map[string]*memvolume.Pool // what is on its disks outlives a loss of power
 
 	mu        sync.Mutex
 	agents    *cloud.Agents // nil while the cloud does not reach the host
@@ -48,8 +48,16 @@ type Host struct {
 // poolBytes is how much a host's pool of volumes holds; it takes memory as they are written to.
 const poolBytes = 10 << 40
 
-// poolName is the volume back end of every host.
+// poolName is the first volume back end of every host; others are called memory2, memory3, …
 const poolName = "memory"
+
+func newPools(n int) map[string]*memvolume.Pool {
+	pools := map[string]*memvolume.Pool{poolName: memvolume.NewPool(poolBytes)}
+	for i := 2; i <= n; i++ {
+		pools[fmt.Sprintf("%s%d", poolName, i)] = memvolume.NewPool(poolBytes)
+	}
+	return pools
+}
 
 // defaultResources are those of a large machine.
 func defaultResources() compute.Resources {
@@ -64,7 +72,7 @@ func (c *Cloud) AddHost(name string, resources *compute.Resources) (*Host, error
 		return nil, fmt.Errorf("host %q is there already: %w", name, ErrConflict)
 	}
 	n := len(c.hosts) + 1
-	h := &Host{Name: name, cloud: c, pool: memvolume.NewPool(poolBytes), resources: defaultResources(), address: netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})}
+	h := &Host{Name: name, cloud: c, pools: newPools(c.options.VolumeBackends), resources: defaultResources(), address: netip.AddrFrom4([4]byte{198, 18, byte(n >> 8), byte(n)})}
 	if resources != nil {
 		h.resources = *resources
 	}
@@ -117,10 +125,14 @@ func (h *Host) Join() error {
 		return fmt.Errorf("host %q is reached: %w", h.Name, ErrConflict)
 	}
 	servers := memcompute.New(h.servers, &memcompute.Options{Faults: h.cloud.Faults, Host: h.Name, Delay: h.cloud.options.BuildTime})
+	volumes := map[string]volumedriver.Volumes{}
+	for name, pool := range h.pools {
+		volumes[name] = memvolume.New(pool, &memvolume.Options{Faults: h.cloud.Faults, Host: h.Name})
+	}
 	var err error
 	h.agents, err = h.cloud.Cloud.AddHost(context.Background(), cloud.Host{
 		Name: h.Name, Resources: h.resources, Network: h.network, Servers: servers, Images: noFiles{}, TunnelAddress: h.address,
-		Volumes:   map[string]volumedriver.Volumes{poolName: memvolume.New(h.pool, &memvolume.Options{Faults: h.cloud.Faults, Host: h.Name})},
+		Volumes:   volumes,
 		Balancers: func(lbaasdriver.Plugger) (lbaasdriver.Balancers, error) { return h.balancers, nil },
 	})
 	return err

@@ -35,6 +35,8 @@ import (
 type Options struct {
 	// Hosts is how many hosts there are in the beginning, named host1, host2, …; 1 by default, negative for none.
 	Hosts int
+	// VolumeBackends is how many back ends of volumes each host has, called memory, memory2, …; 1 by default.
+	VolumeBackends int
 	// BuildTime is how long it takes to start, stop or reboot a server. By default it happens at once: a request that
 	// changes something is answered when the cloud has done it, so that the next one finds the server ACTIVE.
 	BuildTime time.Duration
