@@ -33,20 +33,7 @@ func (t *relation) release(tx *Tx, id string) error {
 // ClaimedFrom returns the taken values of the space that sort at or after from, in order, at most limit of them.
 func (s *Store) ClaimedFrom(tx *Tx, space, from string, limit int) ([]string, error) {
 	statement := fmt.Sprintf("SELECT value FROM %s WHERE space = ? AND value >= ? ORDER BY value LIMIT %d", s.table("claims"), limit)
-	rows, err := tx.query(statement, space, from)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var values []string
-	for rows.Next() {
-		var value string
-		if err := rows.Scan(&value); err != nil {
-			return nil, err
-		}
-		values = append(values, value)
-	}
-	return values, rows.Err()
+	return tx.texts(statement, space, from)
 }
 
 // Holder returns the identifier of the record that claims the value, or an empty text.

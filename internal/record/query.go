@@ -199,7 +199,12 @@ func (t *relation) Texts(tx *Tx, column string, conditions ...Condition) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.query("SELECT DISTINCT "+column+" FROM "+t.name+clause(where)+" ORDER BY "+column, args...)
+	return tx.texts("SELECT DISTINCT "+column+" FROM "+t.name+clause(where)+" ORDER BY "+column, args...)
+}
+
+// texts are what a query finds in its only column.
+func (tx *Tx) texts(query string, args ...any) ([]string, error) {
+	rows, err := tx.query(query, args...)
 	if err != nil {
 		return nil, err
 	}
