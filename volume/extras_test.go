@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/inject"
@@ -43,7 +44,8 @@ func newWorkshop(t *testing.T) *workshop {
 		pools: map[string]*memvolume.Pool{}, runners: map[string]*jobRunner{},
 		admin: Scope{ProjectID: "admin", UserID: "root", Admin: true}, demo: Scope{ProjectID: "demo", UserID: "alice"},
 	}
-	w.service, err = New(t.Context(), db, &Options{Backups: w.store, Keys: w.secrets})
+	// Its agents give no sign of life while they work, and that may take long.
+	w.service, err = New(t.Context(), db, &Options{Backups: w.store, Keys: w.secrets, DownAfter: time.Hour})
 	require.NoError(t, err)
 	for _, name := range []string{"one", "two"} {
 		w.pools[name] = memvolume.NewPool(1 << 40)
