@@ -1,7 +1,7 @@
 // Package cloud composes every domain of Kintoun into one OpenStack-compatible cloud in one process: the one place that
 // knows all domains and says how they are wired.
 //
-// [Start] makes the services over one database and puts their APIs on HTTP. Hosts come after, with [Cloud.AddHost]: a
+// [Start] makes the services over one database, or several, and puts their APIs on HTTP. Hosts come after, with [Cloud.AddHost]: a
 // [Host] is a set of drivers, this machine's own (package machine, as the server allinone has them) or in-memory ones
 // (package cloudtest, for tests). A cloud without hosts answers everything and starts nothing.
 //

@@ -46,7 +46,7 @@ func Domains() []string {
 	return []string{"identity", "image", "network", "compute", "lbaas", "objectstore", "volume"}
 }
 
-// Options say what cloud to start. DB, Images and Objects are required.
+// Options say what cloud to start. DB or DBs, Images and Objects are required.
 type Options struct {
 	// DB keeps the cloud's state, in tables that begin with each domain's name. The caller closes it after [Cloud.Wait].
 	DB *sql.DB

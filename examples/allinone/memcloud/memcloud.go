@@ -1,5 +1,5 @@
 // Package memcloud is a whole OpenStack-compatible cloud in memory: the real services and APIs of package cloud on real
-// HTTP, over a database in memory, with hosts that exist only as data. It starts in a few milliseconds, needs no rights
+// HTTP, over databases in memory, with hosts that exist only as data. It starts in a few milliseconds, needs no rights
 // and no programs, and runs wherever Go does. Tests use it through package cloudtest; `allinone simulate` is the same as
 // a program.
 //
