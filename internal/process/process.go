@@ -209,7 +209,8 @@ func (p *Process) Stop(ctx context.Context, grace time.Duration) error {
 	return p.Wait(ctx)
 }
 
-// startTime is the process's start in clock ticks since boot (proc(5), stat field 22). A zombie has ended.
+// startTime is the process's start in clock ticks since boot (proc(5), stat field 22). A zombie has ended, unless other threads
+// than its first still end: they hold its files, addresses among them.
 func startTime(pid int) (uint64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -221,7 +222,7 @@ func startTime(pid int) (uint64, error) {
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("process %d: unexpected stat", pid)
 	}
-	if fields[0] == "Z" || fields[0] == "X" {
+	if threads := fields[17]; (fields[0] == "Z" && threads == "1") || fields[0] == "X" {
 		return 0, os.ErrProcessDone
 	}
 	return strconv.ParseUint(fields[19], 10, 64)

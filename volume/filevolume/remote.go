@@ -29,9 +29,7 @@ const (
 	answerTime = 10 * time.Second
 	// stopGrace is how long it may take to write what is under way.
 	stopGrace = 10 * time.Second
-	// releaseTime is how long the address of a server that was killed may stay taken.
-	releaseTime = 2 * time.Second
-	serverLog   = "log"
+	serverLog = "log"
 )
 
 // serve has a server of the volume run for a connection from another host, and returns how it is reached.
@@ -127,19 +125,9 @@ func sandbox() uintptr {
 // listen opens the connection's address, and keeps a new one in its file, with certificates for it.
 func (d *Driver) listen(ctx context.Context, c *connection) (*net.TCPListener, error) {
 	var config net.ListenConfig
-	// A server that was killed this moment may still hold its address.
-	for patience := time.Now().Add(releaseTime); c.Address != ""; {
-		l, err := config.Listen(ctx, "tcp", c.Address)
-		if err == nil {
+	if c.Address != "" {
+		if l, err := config.Listen(ctx, "tcp", c.Address); err == nil {
 			return asTCP(l)
-		}
-		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(patience) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
 	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(d.o.Listen, "0"))
