@@ -148,7 +148,7 @@ func (c *Cloud) template(ctx context.Context) (*template, error) {
 
 func (c *Cloud) start(ctx context.Context, t *template) error {
 	var err error
-	if c.dbs, err = t.dbs.copy(ctx); err != nil {
+	if c.dbs, err = t.copy(ctx); err != nil {
 		return err
 	}
 	images := memstore.New(&memstore.Options{Faults: c.Faults})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,7 +13,6 @@ import (
 	"github.com/kintoun/kintoun/identity"
 	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/memstore"
-	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/memnet"
 	"github.com/kintoun/kintoun/objectstore/memobjects"
@@ -23,7 +21,7 @@ import (
 // template is the databases of a cloud that was just made: copying them is ten times faster than making the tables and
 // what a new cloud has in them. They are never changed.
 type template struct {
-	dbs         databases
+	templates
 	admin, demo string
 	secret      []byte
 	imageRef    string
@@ -42,18 +40,18 @@ var shared = sync.OnceValues(func() (*template, error) { return newTemplate(cont
 func newTemplate(ctx context.Context, password string, host bool) (*template, error) {
 	t := &template{admin: password, demo: rand.Text(), secret: []byte(rand.Text()), host: host}
 	var err error
-	if t.dbs, err = openDatabases(func(string) (*sql.DB, error) { return sqlitedb.Memory(ctx) }); err == nil {
+	if t.templates, err = newTemplates(ctx); err == nil {
 		err = t.make(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make a cloud in memory: %w", err), t.dbs.Close())
+		return nil, errors.Join(fmt.Errorf("make a cloud in memory: %w", err), t.Close())
 	}
 	return t, nil
 }
 
 func (t *template) make(ctx context.Context) (err error) {
 	c, err := cloud.Start(ctx, cloud.Options{
-		DBs: t.dbs, Images: memstore.New(nil), Objects: memobjects.New(nil), Ports: map[cloud.Service]int{}, AdminPassword: t.admin, AdminPasswordRandom: true, MetadataSecret: t.secret,
+		DBs: t.databases(), Images: memstore.New(nil), Objects: memobjects.New(nil), Ports: map[cloud.Service]int{}, AdminPassword: t.admin, AdminPasswordRandom: true, MetadataSecret: t.secret,
 	})
 	if err != nil {
 		return err
