@@ -40,7 +40,8 @@
 //
 // Servers go on. What was wanted is in the database, and an agent that starts again adopts what runs and ends what
 // should not. A creation that was cut short is finished or cleaned up by the next agent; so is the attachment or detachment
-// of a volume: what is to be is written down before anything is promised, and what was promised is found again.
+// of a volume: what is to be is written down before anything is promised, and what was promised is found again. An image of
+// a server that was cut short is made anew.
 package compute
 
 import (
@@ -115,6 +116,7 @@ type Service struct {
 	hosts      *record.Table[Host]
 	aggregates *record.Table[Aggregate]
 	actions    *record.Table[Action]
+	imageJobs  *record.Table[imageJob]
 	quotas     *record.Table[projectQuota]
 	counters   *record.Table[counter]
 
@@ -147,6 +149,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 	s.hosts = record.Define(store, "hosts", hostSpec)
 	s.aggregates = record.Define(store, "aggregates", aggregateSpec)
 	s.actions = record.Define(store, "actions", actionSpec)
+	s.imageJobs = record.Define(store, imageJobsKind, imageJobSpec)
 	s.quotas = record.Define(store, "quotas", quotaSpec)
 	s.counters = record.Define(store, "counters", counterSpec)
 	store.UseClock(s.options.Now)

@@ -134,6 +134,7 @@ var (
 	_ driver.Consoles = (*Driver)(nil)
 	_ driver.Watcher  = (*Driver)(nil)
 	_ driver.Disks    = (*Driver)(nil)
+	_ driver.Imager   = (*Driver)(nil)
 )
 
 // maxRunDir keeps socket paths, RunDir/ID/serial, below the 108 bytes of unix(7).
