@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -125,15 +124,16 @@ func (s *Service) snapshotDisks(ctx context.Context, scope Scope, v *Server, nam
 	if !makes || !keeps {
 		return "", fault.Wrap(ErrUnsupported, "The image of a server that boots from a volume is not implemented here.")
 	}
-	properties := v.imageProperties(&v.VolumeImage)
-	properties["bdm_v2"], properties["root_device_name"] = "True", "/dev/vda"
-	maps.Copy(properties, more)
-	spec := ImageSpec{ID: uuid.NewString(), Name: name, MinRAMMiB: v.VolumeImage.MinRAMMiB, MinDiskGiB: v.VolumeImage.MinDiskGiB, Properties: properties}
+	own := v.imageProperties(&v.VolumeImage)
+	own["bdm_v2"], own["root_device_name"] = "True", "/dev/vda"
+	spec := ImageSpec{
+		ID: uuid.NewString(), Name: name, MinRAMMiB: v.VolumeImage.MinRAMMiB, MinDiskGiB: v.VolumeImage.MinDiskGiB, Properties: more, Own: own,
+	}
 	mapped, err := snapshotVolumes(ctx, scope, volumes, v, name)
 	if err == nil {
 		var text []byte
 		text, err = json.Marshal(mapped)
-		spec.Properties["block_device_mapping"] = string(text)
+		spec.Own["block_device_mapping"] = string(text)
 	}
 	if err == nil {
 		err = maker.CreateImage(ctx, scope, spec)

@@ -60,9 +60,9 @@ func (s *Service) copyDisk(ctx context.Context, scope Scope, v *Server, spec Ima
 	more := spec.Properties
 	spec = v.describeCopy(&base, spec.Name)
 	if job.Action == actionCreateBackup {
-		spec.Properties["image_type"], spec.Properties["backup_type"] = "backup", job.BackupType
+		spec.Own["image_type"], spec.Own["backup_type"] = "backup", job.BackupType
 	}
-	maps.Copy(spec.Properties, more)
+	spec.Properties = more
 	job.ImageID = spec.ID
 	if err := s.beginImage(ctx, scope, v.ID, job, more); err != nil {
 		return "", err
@@ -95,19 +95,19 @@ func (s *Service) copyDisk(ctx context.Context, scope Scope, v *Server, spec Ima
 func (v *Server) describeCopy(base *Image, name string) ImageSpec {
 	spec := ImageSpec{
 		ID: uuid.NewString(), Name: name, Format: "qcow2", MinRAMMiB: base.MinRAMMiB, MinDiskGiB: max(base.MinDiskGiB, v.Flavor.DiskGiB),
-		Properties: map[string]string{},
+		Own: map[string]string{},
 	}
 	if v.Image.Format == "ami" {
 		spec.Format = v.Image.Format
 	}
 	for name, value := range base.Properties {
 		if !strings.HasPrefix(name, "img_signature") && name != "backup_type" {
-			spec.Properties[name] = value
+			spec.Own[name] = value
 		}
 	}
-	maps.Copy(spec.Properties, v.imageProperties(base))
-	spec.Properties["base_image_ref"] = v.Image.ID
-	spec.Properties["image_location"], spec.Properties["image_state"] = "snapshot", "available"
+	maps.Copy(spec.Own, v.imageProperties(base))
+	spec.Own["base_image_ref"] = v.Image.ID
+	spec.Own["image_location"], spec.Own["image_state"] = "snapshot", "available"
 	return spec
 }
 

@@ -58,7 +58,8 @@ type ImageSpec struct {
 	// Format is the disk format: "qcow2", or "ami" for a bare root file system; empty for no content.
 	Format                string
 	MinDiskGiB, MinRAMMiB int
-	Properties            map[string]string
+	// Properties are what the caller asked for, Own what the service says of the image whoever asked for it.
+	Properties, Own map[string]string
 }
 
 // ImageFiles is what an agent needs: an image's data on its own host.

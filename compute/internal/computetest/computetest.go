@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -66,10 +67,12 @@ func (i *Images) CreateImage(_ context.Context, _ compute.Scope, spec compute.Im
 	if err := i.fail("create"); err != nil {
 		return err
 	}
+	properties := maps.Clone(spec.Own)
+	maps.Copy(properties, spec.Properties)
 	image := compute.Image{
 		ID: spec.ID, Name: spec.Name, Status: "active", Format: spec.Format, MinDiskGiB: spec.MinDiskGiB, MinRAMMiB: spec.MinRAMMiB,
-		Properties: spec.Properties, KernelID: spec.Properties["kernel_id"], RamdiskID: spec.Properties["ramdisk_id"],
-		DeviceMapping: spec.Properties["block_device_mapping"],
+		Properties: properties, KernelID: properties["kernel_id"], RamdiskID: properties["ramdisk_id"],
+		DeviceMapping: properties["block_device_mapping"],
 	}
 	if spec.Format != "" {
 		image.Status = "queued"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/kintoun/kintoun/compute"
@@ -21,7 +22,7 @@ var (
 )
 
 func (c computeImages) Image(ctx context.Context, scope compute.Scope, id string) (compute.Image, error) {
-	i, err := c.image.Get(ctx, image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin}, id)
+	i, err := c.image.Get(ctx, image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin, Roles: scope.Roles}, id)
 	if err != nil {
 		return compute.Image{}, err
 	}
@@ -38,7 +39,7 @@ func (c computeImages) Image(ctx context.Context, scope compute.Scope, id string
 
 // CreateImage makes an image of a server. One without a format says what servers are made of and holds nothing itself.
 func (c computeImages) CreateImage(ctx context.Context, scope compute.Scope, spec compute.ImageSpec) error {
-	owner := image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin}
+	owner := image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin, Roles: scope.Roles}
 	made := image.Spec{
 		Name: spec.Name, DiskFormat: spec.Format, ContainerFormat: "bare", Visibility: image.Private,
 		MinDisk: int64(spec.MinDiskGiB), MinRAM: int64(spec.MinRAMMiB), Properties: spec.Properties,
@@ -49,11 +50,21 @@ func (c computeImages) CreateImage(ctx context.Context, scope compute.Scope, spe
 	case "ami":
 		made.ContainerFormat = "ami"
 	}
-	if _, err := c.image.Create(ctx, owner, made, &image.CreateOptions{ID: spec.ID}); err != nil || spec.Format != "" {
+	if _, err := c.image.Create(ctx, owner, made, &image.CreateOptions{ID: spec.ID}); err != nil {
 		return err
 	}
-	if err := c.UploadImage(ctx, spec.ID, strings.NewReader(""), 0); err != nil {
-		return errors.Join(err, c.DeleteImage(ctx, spec.ID))
+	// The caller need not have the right to what the cloud says.
+	_, err := c.image.Update(ctx, image.Scope{Admin: true}, spec.ID, func(i *image.Image) error {
+		asked := i.Properties
+		i.Properties = maps.Clone(spec.Own)
+		maps.Copy(i.Properties, asked)
+		return nil
+	})
+	if err == nil && spec.Format == "" {
+		err = c.UploadImage(ctx, spec.ID, strings.NewReader(""), 0)
+	}
+	if err != nil {
+		return errors.Join(err, c.DeleteImage(context.WithoutCancel(ctx), spec.ID))
 	}
 	return nil
 }
