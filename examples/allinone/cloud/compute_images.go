@@ -22,7 +22,7 @@ var (
 )
 
 func (c computeImages) Image(ctx context.Context, scope compute.Scope, id string) (compute.Image, error) {
-	i, err := c.image.Get(ctx, image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin, Roles: scope.Roles}, id)
+	i, err := c.image.Get(ctx, computeScope(scope), id)
 	if err != nil {
 		return compute.Image{}, err
 	}
@@ -39,7 +39,7 @@ func (c computeImages) Image(ctx context.Context, scope compute.Scope, id string
 
 // CreateImage makes an image of a server. One without a format says what servers are made of and holds nothing itself.
 func (c computeImages) CreateImage(ctx context.Context, scope compute.Scope, spec compute.ImageSpec) error {
-	owner := image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin, Roles: scope.Roles}
+	owner := computeScope(scope)
 	made := image.Spec{
 		Name: spec.Name, DiskFormat: spec.Format, ContainerFormat: "bare", Visibility: image.Private,
 		MinDisk: int64(spec.MinDiskGiB), MinRAM: int64(spec.MinRAMMiB), Properties: spec.Properties,
