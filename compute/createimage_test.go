@@ -126,13 +126,15 @@ func TestServersWithADiskOfTheirOwnAreKeptAsImages(t *testing.T) {
 // TestWhileAnImageIsMade has the copy of a disk hang, and what may be done meanwhile end it.
 func TestWhileAnImageIsMade(t *testing.T) {
 	for name, test := range map[string]struct {
-		do     func(c *cloud, serverID, imageID string) error
+		do     func(t *testing.T, c *cloud, serverID, imageID string) error
 		status string
 		end    string
 	}{
-		"the image is deleted":  {func(c *cloud, _, imageID string) error { return c.images.DeleteImage(t.Context(), imageID) }, "ACTIVE", "Error image "},
-		"the server is deleted": {func(c *cloud, serverID, _ string) error { return c.Delete(t.Context(), red, serverID) }, "", "Error the server was deleted"},
-		"an admin resets the server": {func(c *cloud, serverID, _ string) error {
+		"the image is deleted": {func(t *testing.T, c *cloud, _, imageID string) error {
+			return c.images.DeleteImage(t.Context(), imageID)
+		}, "ACTIVE", "Error image "},
+		"the server is deleted": {func(t *testing.T, c *cloud, serverID, _ string) error { return c.Delete(t.Context(), red, serverID) }, "", "Error the server was deleted"},
+		"an admin resets the server": {func(t *testing.T, c *cloud, serverID, _ string) error {
 			return c.ResetState(t.Context(), admin, serverID, true)
 		}, "ACTIVE", "Success"},
 	} {
@@ -154,7 +156,7 @@ func TestWhileAnImageIsMade(t *testing.T) {
 				require.NoError(t, c.Unlock(t.Context(), red, v.ID))
 				require.Equal(t, []string{"compute_snapshot_instance "}, c.imaging(t, v.ID), "another action's end does not end it")
 
-				require.NoError(t, test.do(c, v.ID, id))
+				require.NoError(t, test.do(t, c, v.ID, id))
 				if test.status == "" {
 					c.gone(t, v.ID)
 				} else {

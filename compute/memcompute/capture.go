@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 
 	"github.com/kintoun/kintoun/compute/driver"
@@ -18,6 +19,9 @@ func (d *Driver) Capture(ctx context.Context, id string, root driver.Disk, forma
 	}
 	if format != "qcow2" && format != "raw" {
 		return nil, fault.Wrap(ErrInvalid, "memcompute: server %s: format %q of a copy", id, format)
+	}
+	if err := d.wait(ctx); err != nil {
+		return nil, fmt.Errorf("memcompute: server %s: %w", id, err)
 	}
 	d.host.mu.Lock()
 	defer d.host.mu.Unlock()

@@ -47,7 +47,7 @@ type Options struct {
 	// "server disks", "server console", "server capture" and "server discard", see package inject; nil is nothing. A server is known to them by its ID and its DisplayName.
 	Faults *inject.Set
 	Host   string
-	// Delay is how long a start, stop or reboot takes.
+	// Delay is how long a start, stop or reboot takes, and the copy of a disk.
 	Delay time.Duration
 	// Console is what a server prints when it boots. Default: a line with its name.
 	Console func(want driver.Server) string
