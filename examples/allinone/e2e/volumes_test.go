@@ -257,11 +257,12 @@ func (w *walk) imageOfServer() {
 	w.serverWith("copy", vm2Address, "--image", "kept")
 	require.Equal(w.t, "kept", w.inGuest(vm2Address, "cat /root/mark"))
 	w.demo.cli("openstack", "server", "delete", "--wait", "copy")
-	for range 2 {
-		w.demo.cli("openstack", "server", "backup", "create", "--name", "nightly", "--type", "daily", "--rotate", "1", "--wait", "vm1")
+	for _, night := range []string{"monday", "tuesday"} {
+		w.demo.cli("openstack", "server", "backup", "create", "--name", night, "--type", "daily", "--rotate", "1", "--wait", "vm1")
 		w.demo.becomes("vm1", "ACTIVE")
 	}
-	require.Len(w.t, w.demo.rows("openstack", "image", "list", "--name", "nightly"), 1)
+	require.Empty(w.t, w.demo.rows("openstack", "image", "list", "--name", "monday"))
+	require.Len(w.t, w.demo.rows("openstack", "image", "list", "--name", "tuesday"), 1)
 	require.Equal(w.t, "kept", w.inGuest(vm1Address, "cat /root/mark"))
 }
 
