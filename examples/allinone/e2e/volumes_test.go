@@ -32,7 +32,6 @@ func TestVolumes(t *testing.T) {
 		{"backup and restore", w.backupVolume},
 		{"boot from a volume", w.bootFromVolume},
 		{"an image of a volume", w.imageOfVolume},
-		{"an image of a server", w.imageOfServer},
 		{"everything goes", w.deleteVolumes},
 	})
 }
@@ -247,23 +246,6 @@ func (w *walk) imageOfVolume() {
 	w.demo.volumeBecomes("root", "available")
 	image := w.demo.object("openstack", "image", "show", "rescued")
 	require.Equal(w.t, []any{"active", float64(gib)}, []any{image["status"], image["size"]})
-}
-
-// imageOfServer keeps a server that runs as an image, from which another boots, and as backups, of which the latest stays.
-func (w *walk) imageOfServer() {
-	w.inGuest(vm1Address, "echo kept >/root/mark; sync")
-	w.demo.cli("openstack", "server", "image", "create", "--name", "kept", "--wait", "vm1")
-	require.Equal(w.t, "active", w.demo.object("openstack", "image", "show", "kept")["status"])
-	w.serverWith("copy", vm2Address, "--image", "kept")
-	require.Equal(w.t, "kept", w.inGuest(vm2Address, "cat /root/mark"))
-	w.demo.cli("openstack", "server", "delete", "--wait", "copy")
-	for _, night := range []string{"monday", "tuesday"} {
-		w.demo.cli("openstack", "server", "backup", "create", "--name", night, "--type", "daily", "--rotate", "1", "--wait", "vm1")
-		w.demo.becomes("vm1", "ACTIVE")
-	}
-	require.Empty(w.t, w.demo.rows("openstack", "image", "list", "--name", "monday"))
-	require.Len(w.t, w.demo.rows("openstack", "image", "list", "--name", "tuesday"), 1)
-	require.Equal(w.t, "kept", w.inGuest(vm1Address, "cat /root/mark"))
 }
 
 func (w *walk) deleteVolumes() {
