@@ -70,8 +70,11 @@ func (r *imageRunner) Reconcile(ctx context.Context, serverID string) error {
 	case cause != nil && !hopeless(cause) && r.failed(serverID) < r.agent.options.Attempts:
 		return cause
 	}
-	if cause != nil {
-		r.agent.options.Log.Error("giving up an image", "server", serverID, "image", j.ImageID, "error", cause)
+	switch log := r.agent.options.Log; {
+	case errors.Is(cause, errUnwanted):
+		log.Info("an image is not made any more", "server", serverID, "image", j.ImageID, "reason", cause)
+	case cause != nil:
+		log.Error("giving up an image", "server", serverID, "image", j.ImageID, "error", cause)
 	}
 	if imager, ok := r.agent.servers.(driver.Imager); ok {
 		if err := imager.Discard(ctx, serverID); err != nil {
