@@ -50,8 +50,20 @@ var actionSpec = record.Spec[Action]{
 	},
 }
 
+// The names of the actions that make images: see [Service.finish].
+const (
+	actionCreateImage  = "createImage"
+	actionCreateBackup = "createBackup"
+)
+
 // begin records that something is asked of a server.
 func (s *Service) begin(tx *record.Tx, scope Scope, v *Server, name, event string) error {
+	_, err := s.open(tx, scope, v, name, event)
+	return err
+}
+
+// open is [Service.begin], and returns the action's identifier.
+func (s *Service) open(tx *record.Tx, scope Scope, v *Server, name, event string) (requestID string, err error) {
 	id := scope.RequestID
 	if id == "" {
 		id = "req-" + uuid.NewString()
@@ -64,10 +76,11 @@ func (s *Service) begin(tx *record.Tx, scope Scope, v *Server, name, event strin
 	if _, err := s.actions.Get(tx, v.ID+"/"+id); err == nil {
 		a.RequestID = "req-" + uuid.NewString()
 	}
-	return s.actions.Insert(tx, a)
+	return a.RequestID, s.actions.Insert(tx, a)
 }
 
-// finish closes the server's open actions; cause is why they failed, nil for success.
+// finish closes the server's open actions; cause is why they failed, nil for success. While an image of the server is being
+// made, the action of that stays open: [Service.close] ends it.
 func (s *Service) finish(tx *record.Tx, v *Server, cause error) error {
 	open, err := s.actions.List(tx, record.Query{Where: []record.Condition{record.Eq("server", v.ID), record.Eq("finished", false)}})
 	if err != nil {
@@ -75,17 +88,25 @@ func (s *Service) finish(tx *record.Tx, v *Server, cause error) error {
 	}
 	for i := range open {
 		a := &open[i]
-		t := s.now()
-		a.UpdatedAt, a.Event.FinishedAt, a.Event.Result, a.Event.Host = t, &t, "Success", v.Host
-		if cause != nil {
-			message, details := "Error", cause.Error()
-			a.Message, a.Event.Details, a.Event.Result = &message, &details, "Error"
+		if v.TaskState.imaging() && (a.Name == actionCreateImage || a.Name == actionCreateBackup) {
+			continue
 		}
-		if err := s.actions.Update(tx, a); err != nil {
+		if err := s.close(tx, a, v.Host, cause); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// close ends an action that a host has done.
+func (s *Service) close(tx *record.Tx, a *Action, host string, cause error) error {
+	t := s.now()
+	a.UpdatedAt, a.Event.FinishedAt, a.Event.Result, a.Event.Host = t, &t, "Success", host
+	if cause != nil {
+		message, details := "Error", cause.Error()
+		a.Message, a.Event.Details, a.Event.Result = &message, &details, "Error"
+	}
+	return s.actions.Update(tx, a)
 }
 
 // ActionFilter narrows a server's list of actions.

@@ -42,6 +42,7 @@ type Agent struct {
 	files   ImageFiles
 	options AgentOptions
 	loop    *converge.Loop
+	images  *imageRunner
 
 	follower *converge.Follower
 
@@ -86,7 +87,8 @@ func NewAgent(service *Service, host string, servers driver.Servers, plugger Plu
 	a.loop = converge.New(a, &converge.Options{Workers: workers, Resync: a.options.Resync, OnError: func(id string, err error, failures int) {
 		a.options.Log.Warn("server not as wanted", "server", id, "host", host, "error", err, "failures", failures)
 	}})
-	a.follower = service.hub.Follower(host, a.loop.Settle)
+	a.images = newImageRunner(a)
+	a.follower = service.hub.Follower(host, a.settleAll)
 	return a
 }
 
@@ -95,10 +97,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if _, err := a.introduce(ctx); err != nil {
 		return fmt.Errorf("register host %s: %w", a.host, err)
 	}
-	leave, err := a.follower.Follow(ctx, func(c record.Change) {
-		a.interrupt(ctx, c.ID)
-		a.loop.Enqueue(c.ID)
-	}, func() { a.enqueueAll(ctx) })
+	leave, err := a.follower.Follow(ctx, func(c record.Change) { a.changed(ctx, c) }, func() { a.enqueueAll(ctx) })
 	if err != nil {
 		return err
 	}
@@ -107,6 +106,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.service.detach(a)
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
+	wg.Go(func() { a.images.loop.Run(ctx) })
 	wg.Go(func() { a.beat(ctx) })
 	if w, ok := a.servers.(driver.Watcher); ok {
 		wg.Go(func() { a.watch(ctx, w) })
@@ -120,12 +120,34 @@ func concerned(_ context.Context, c record.Change) (hosts []string, everywhere b
 	return nil, c.Kind == serversKind
 }
 
+// changed looks again at what has changed.
+func (a *Agent) changed(ctx context.Context, c record.Change) {
+	if c.Kind == imageJobsKind {
+		a.images.loop.Enqueue(c.ID)
+		return
+	}
+	a.interrupt(ctx, c.ID)
+	a.images.interrupt(ctx, c.ID)
+	a.loop.Enqueue(c.ID)
+}
+
 // Started waits until the agent hears of everything that is wanted of its host, or fails with ctx's error.
 func (a *Agent) Started(ctx context.Context) error { return a.follower.Following(ctx) }
 
 // Settle returns when everything on the host is as it was wanted when it was called, or with ctx's error.
 func (a *Agent) Settle(ctx context.Context) error {
 	if err := a.follower.CatchUp(ctx); err != nil {
+		return err
+	}
+	return a.settleAll(ctx)
+}
+
+func (a *Agent) settleAll(ctx context.Context) error {
+	if err := errors.Join(a.loop.Settle(ctx), a.images.loop.Settle(ctx)); err != nil {
+		return err
+	}
+	// The end of an image may have given the other loop something to do.
+	if err := a.service.hub.CatchUp(ctx); err != nil {
 		return err
 	}
 	return a.loop.Settle(ctx)
@@ -152,10 +174,12 @@ func (a *Agent) interrupt(ctx context.Context, id string) {
 
 func (a *Agent) enqueueAll(ctx context.Context) {
 	ids, err := a.List(ctx)
-	if err != nil && ctx.Err() == nil {
+	images, listing := a.images.List(ctx)
+	if err = errors.Join(err, listing); err != nil && ctx.Err() == nil {
 		a.options.Log.Warn("servers could not be listed", "host", a.host, "error", err)
 	}
 	a.loop.Enqueue(ids...)
+	a.images.loop.Enqueue(images...)
 }
 
 // Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about

@@ -40,7 +40,8 @@
 //
 // Servers go on. What was wanted is in the database, and an agent that starts again adopts what runs and ends what
 // should not. A creation that was cut short is finished or cleaned up by the next agent; so is the attachment or detachment
-// of a volume: what is to be is written down before anything is promised, and what was promised is found again.
+// of a volume: what is to be is written down before anything is promised, and what was promised is found again. An image of
+// a server that was cut short is made anew.
 package compute
 
 import (
@@ -76,6 +77,8 @@ type Scope struct {
 	ProjectID, UserID string
 	// Admin may act on every project.
 	Admin bool
+	// Roles are the names of the caller's roles, for the services that go by them; none is a program that acts as itself.
+	Roles []string
 	// RequestID names the request in the server's list of actions; empty makes one up.
 	RequestID string
 }
@@ -115,6 +118,7 @@ type Service struct {
 	hosts      *record.Table[Host]
 	aggregates *record.Table[Aggregate]
 	actions    *record.Table[Action]
+	imageJobs  *record.Table[imageJob]
 	quotas     *record.Table[projectQuota]
 	counters   *record.Table[counter]
 
@@ -147,6 +151,7 @@ func New(ctx context.Context, db *sql.DB, images Images, networks Networks, opti
 	s.hosts = record.Define(store, "hosts", hostSpec)
 	s.aggregates = record.Define(store, "aggregates", aggregateSpec)
 	s.actions = record.Define(store, "actions", actionSpec)
+	s.imageJobs = record.Define(store, imageJobsKind, imageJobSpec)
 	s.quotas = record.Define(store, "quotas", quotaSpec)
 	s.counters = record.Define(store, "counters", counterSpec)
 	store.UseClock(s.options.Now)

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
 )
@@ -68,33 +68,75 @@ func (s *Service) imageDevices(ctx context.Context, scope Scope, p *plan) error 
 	return nil
 }
 
-// CreateImage keeps a server that boots from a volume as an image: snapshots of its volumes, which the image names so that a
-// server can be made of it. Those of servers with a disk of their own cannot be made ([ErrUnsupported]).
+// CreateImage keeps a server as an image, and returns the image's identifier. Of a server with a disk of its own that is the
+// disk as it is at one moment soon: the image is queued and then saving while the server is in the tasks [ImageSnapshotPending] to
+// [ImageUploading], and goes on. Of one that boots from a volume it is snapshots of its volumes, which the image names so that a
+// server can be made of it. Properties are added to those that the server's own image has. If the image cannot be made, or the server
+// or the image is deleted meanwhile, nothing is left of it, and the server's action says why.
 func (s *Service) CreateImage(ctx context.Context, scope Scope, serverID, name string, properties map[string]string) (imageID string, err error) {
 	v, err := s.Server(ctx, scope, serverID)
 	if err != nil {
 		return "", err
 	}
+	if !v.VolumeBacked() {
+		return s.copyDisk(ctx, scope, v, ImageSpec{Name: name, Properties: properties}, imageJob{Action: actionCreateImage})
+	}
 	if err := v.mayChange(scope); err != nil {
 		return "", err
 	}
-	if err := v.require("createImage", []VMState{Active, Stopped}); err != nil {
+	if err := v.require(actionCreateImage, []VMState{Active, Stopped}); err != nil {
 		return "", err
 	}
+	return s.snapshotDisks(ctx, scope, v, name, properties)
+}
+
+// BackupSpec is a backup to make of a server.
+type BackupSpec struct {
+	Name string
+	// Type is the owner's word for the kind of backup: "daily".
+	Type string
+	// Rotation is how many backups of the type the server has then at most; older ones are deleted.
+	Rotation   int
+	Properties map[string]string
+}
+
+// CreateBackup is [Service.CreateImage] for a server with a disk of its own, after which all but the latest backups of the type
+// are deleted. With a rotation of zero none is left.
+func (s *Service) CreateBackup(ctx context.Context, scope Scope, serverID string, spec BackupSpec) (imageID string, err error) {
+	v, err := s.Server(ctx, scope, serverID)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case v.VolumeBacked():
+		return "", fault.Wrap(ErrInvalid, "Backup is not supported for volume-backed instances.")
+	case spec.Rotation < 0:
+		return "", fault.Wrap(ErrInvalid, "Rotation is at least 0")
+	}
+	image := ImageSpec{Name: spec.Name, Properties: spec.Properties}
+	return s.copyDisk(ctx, scope, v, image, imageJob{Action: actionCreateBackup, BackupType: spec.Type, Rotation: spec.Rotation})
+}
+
+// snapshotDisks makes the image of a server that boots from a volume.
+func (s *Service) snapshotDisks(ctx context.Context, scope Scope, v *Server, name string, more map[string]string) (imageID string, err error) {
 	maker, makes := s.images.(ImageMaker)
 	volumes, keeps := s.volumes.(Snapshotter)
-	if !makes || !keeps || !v.VolumeBacked() {
-		return "", fault.Wrap(ErrUnsupported, "The image of a server with a disk of its own is not implemented here.")
+	if !makes || !keeps {
+		return "", fault.Wrap(ErrUnsupported, "The image of a server that boots from a volume is not implemented here.")
 	}
-	spec := ImageSpec{Name: name, MinRAMMiB: v.VolumeImage.MinRAMMiB, MinDiskGiB: v.VolumeImage.MinDiskGiB, Properties: v.imageProperties(properties)}
+	own := v.imageProperties(&v.VolumeImage)
+	own["bdm_v2"], own["root_device_name"] = "True", "/dev/vda"
+	spec := ImageSpec{
+		ID: uuid.NewString(), Name: name, MinRAMMiB: v.VolumeImage.MinRAMMiB, MinDiskGiB: v.VolumeImage.MinDiskGiB, Properties: more, Own: own,
+	}
 	mapped, err := snapshotVolumes(ctx, scope, volumes, v, name)
 	if err == nil {
 		var text []byte
 		text, err = json.Marshal(mapped)
-		spec.Properties["block_device_mapping"] = string(text)
+		spec.Own["block_device_mapping"] = string(text)
 	}
 	if err == nil {
-		imageID, err = maker.CreateImage(ctx, scope, spec)
+		err = maker.CreateImage(ctx, scope, spec)
 	}
 	if err != nil {
 		for _, m := range mapped {
@@ -102,21 +144,20 @@ func (s *Service) CreateImage(ctx context.Context, scope Scope, serverID, name s
 		}
 		return "", err
 	}
-	_, err = s.modify(ctx, scope, serverID, func(tx *record.Tx, v *Server) error { return s.instant(tx, scope, v, "createImage") })
-	return imageID, err
+	_, err = s.modify(ctx, scope, v.ID, func(tx *record.Tx, v *Server) error { return s.instant(tx, scope, v, actionCreateImage) })
+	return spec.ID, err
 }
 
-// imageProperties are what is said of a server's image beside its volumes.
-func (v *Server) imageProperties(more map[string]string) map[string]string {
-	properties := map[string]string{"bdm_v2": "True", "root_device_name": "/dev/vda", "instance_uuid": v.ID, "image_type": "snapshot"}
+// imageProperties are what is said of a server's image, which came from the given one, in Nova's words.
+func (v *Server) imageProperties(base *Image) map[string]string {
+	properties := map[string]string{"instance_uuid": v.ID, "user_id": v.UserID, "owner_id": v.ProjectID, "image_type": "snapshot"}
 	for name, value := range map[string]string{
-		"base_image_ref": v.VolumeImage.ID, "kernel_id": v.VolumeImage.KernelID, "ramdisk_id": v.VolumeImage.RamdiskID, "os_command_line": v.VolumeImage.CommandLine,
+		"base_image_ref": base.ID, "kernel_id": base.KernelID, "ramdisk_id": base.RamdiskID, "os_command_line": base.CommandLine,
 	} {
 		if value != "" {
 			properties[name] = value
 		}
 	}
-	maps.Copy(properties, more)
 	return properties
 }
 

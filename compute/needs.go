@@ -2,6 +2,7 @@ package compute
 
 import (
 	"context"
+	"io"
 	"net/netip"
 
 	"github.com/kintoun/kintoun/compute/driver"
@@ -31,19 +32,34 @@ type Image struct {
 	// DeviceMapping is the property block_device_mapping of an image that is no disk but says which snapshots a server's volumes
 	// are made of: JSON, as [Service.CreateImage] writes it; empty of others.
 	DeviceMapping string
+	// Properties are all its custom ones. They are not kept with a server.
+	Properties map[string]string `json:"-"`
 }
 
-// ImageMaker is implemented by [Images] that take images without content: what [Service.CreateImage] needs.
+// ImageMaker is implemented by [Images] in which images can be made: what [Service.CreateImage] and
+// [Service.CreateBackup] need.
 type ImageMaker interface {
-	// CreateImage makes the owner's active image of no content, and returns its identifier.
-	CreateImage(ctx context.Context, scope Scope, spec ImageSpec) (string, error)
+	// CreateImage makes the owner's image spec.ID. One of no format is active and has no content; others wait for
+	// [ImageMaker.UploadImage].
+	CreateImage(ctx context.Context, scope Scope, spec ImageSpec) error
+	// UploadImage gives an image its content, of that many bytes, and makes it active. If it fails the image waits as before.
+	// One that is gone is [ErrNotFound].
+	UploadImage(ctx context.Context, id string, r io.Reader, size int64) error
+	// DeleteImage deletes an image, active or not; gone already is no error.
+	DeleteImage(ctx context.Context, id string) error
+	// FindImages names the project's images with all of these properties, latest first.
+	FindImages(ctx context.Context, projectID string, properties map[string]string) (ids []string, err error)
 }
 
 // ImageSpec is an image to make. Its properties are Glance's custom ones.
 type ImageSpec struct {
-	Name                  string
+	// ID is the identifier that it gets.
+	ID, Name string
+	// Format is the disk format: "qcow2", or "ami" for a bare root file system; empty for no content.
+	Format                string
 	MinDiskGiB, MinRAMMiB int
-	Properties            map[string]string
+	// Properties are what the caller asked for, Own what the service says of the image whoever asked for it.
+	Properties, Own map[string]string
 }
 
 // ImageFiles is what an agent needs: an image's data on its own host.

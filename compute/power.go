@@ -150,10 +150,10 @@ func (s *Service) Delete(ctx context.Context, scope Scope, id string) error {
 		if v.TaskState == Deleting {
 			return nil
 		}
+		v.TaskState, v.Running, v.Hard = Deleting, false, true
 		if err := s.finish(tx, v, fmt.Errorf("the server was deleted")); err != nil {
 			return err
 		}
-		v.TaskState, v.Running, v.Hard = Deleting, false, true
 		return s.begin(tx, scope, v, "delete", "compute_terminate_instance")
 	})
 	if err != nil || !local {
@@ -173,6 +173,9 @@ func (s *Service) finishDelete(ctx context.Context, id string) error {
 	}
 	if err := s.dropVolumes(ctx, v, false); err != nil {
 		return fmt.Errorf("volumes of server %s: %w", id, err)
+	}
+	if err := s.dropImage(ctx, id); err != nil {
+		return fmt.Errorf("image of server %s: %w", id, err)
 	}
 	return s.store.Update(ctx, func(tx *record.Tx) error {
 		v, err := s.servers.Get(tx, id)

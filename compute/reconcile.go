@@ -208,10 +208,7 @@ func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 	image := v.VolumeImage
 	if !v.VolumeBacked() {
 		image = v.Image
-		w.Root = driver.Disk{Format: image.Format, SizeGiB: v.Flavor.DiskGiB}
-	}
-	if w.Root.Format == "ami" {
-		w.Root.Format = "raw"
+		w.Root = v.root()
 	}
 	for _, f := range []struct {
 		image string
@@ -246,9 +243,18 @@ func (a *Agent) want(ctx context.Context, v *Server) (driver.Server, error) {
 	return w, nil
 }
 
+// root is the server's own disk, but for the file that it is made from.
+func (v *Server) root() driver.Disk {
+	root := driver.Disk{Format: v.Image.Format, SizeGiB: v.Flavor.DiskGiB}
+	if root.Format == "ami" {
+		root.Format = "raw"
+	}
+	return root
+}
+
 // sameWish says whether the same is wanted of the host.
 func (v *Server) sameWish(of *Server) bool {
-	return v.TaskState == of.TaskState && v.Boots == of.Boots && v.Running == of.Running && v.Hard == of.Hard
+	return v.TaskState.asked() == of.TaskState.asked() && v.Boots == of.Boots && v.Running == of.Running && v.Hard == of.Hard
 }
 
 // report changes a server as its agent saw it at was, unless something new has been asked since. The agent does not hear

@@ -40,7 +40,30 @@ const (
 	Rebooting          TaskState = "rebooting"
 	RebootingHard      TaskState = "rebooting_hard"
 	Deleting           TaskState = "deleting"
+
+	// An image of the server is being made, the last of them of either kind. The server goes on as it is.
+	ImageSnapshotPending TaskState = "image_snapshot_pending"
+	ImageSnapshot        TaskState = "image_snapshot"
+	ImageBackup          TaskState = "image_backup"
+	ImageUploading       TaskState = "image_uploading"
 )
+
+// imaging says that an image of the server is being made, which asks nothing of the server itself.
+func (t TaskState) imaging() bool {
+	switch t {
+	case ImageSnapshotPending, ImageSnapshot, ImageBackup, ImageUploading:
+		return true
+	}
+	return false
+}
+
+// asked is what is being done with the server itself.
+func (t TaskState) asked() TaskState {
+	if t.imaging() {
+		return ""
+	}
+	return t
+}
 
 // PowerState is what the host last saw.
 type PowerState int
@@ -163,7 +186,7 @@ func (v *Server) Status() string {
 }
 
 // settled says that nothing is being done with the server and that it should be as its state says.
-func (v *Server) settled() bool { return v.TaskState == "" }
+func (v *Server) settled() bool { return v.TaskState.asked() == "" }
 
 func (v *Server) power(state driver.State) {
 	switch state {

@@ -32,6 +32,15 @@ func (c *Caller) HasRole(name string) bool {
 	return slices.ContainsFunc(c.Roles, func(r Role) bool { return r.Name == name })
 }
 
+// RoleNames are the names of the caller's roles.
+func (c *Caller) RoleNames() []string {
+	names := make([]string, len(c.Roles))
+	for i, role := range c.Roles {
+		names[i] = role.Name
+	}
+	return names
+}
+
 // IsAdmin says whether the caller may act on every project.
 func (c *Caller) IsAdmin() bool { return c.HasRole(RoleAdmin) }
 

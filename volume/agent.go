@@ -281,10 +281,11 @@ func (a *Agent) introduce(ctx context.Context) (was bool, err error) {
 func (a *Agent) describe(capacity driver.Capacity) pool {
 	_, reverts := a.volumes.(driver.Reverter)
 	_, manages := a.volumes.(driver.Manager)
+	_, managesSnapshots := a.volumes.(driver.SnapshotManager)
 	return pool{
 		Name: a.host, BackendName: a.name.Name, Zone: a.options.Zone, Kind: a.volumes.Kind(), Capacity: capacity,
 		Capabilities: a.options.Capabilities, Oversubscription: a.options.Oversubscription,
-		Filter: a.options.FilterFunction, Goodness: a.options.GoodnessFunction, Reverts: reverts, Manages: manages,
+		Filter: a.options.FilterFunction, Goodness: a.options.GoodnessFunction, Reverts: reverts, Manages: manages, ManagesSnapshots: managesSnapshots,
 	}
 }
 

@@ -29,6 +29,8 @@ const (
 	jobMigrate             jobAction = "migrate"
 	jobManage              jobAction = "manage"
 	jobUnmanage            jobAction = "unmanage"
+	jobManageSnapshot      jobAction = "manage_snapshot"
+	jobUnmanageSnapshot    jobAction = "unmanage_snapshot"
 )
 
 // job is work for the agent of a pool that takes long, or that concerns several volumes. It goes on after a kill where
@@ -290,6 +292,9 @@ func (a *Agent) action(of jobAction) (action, bool) {
 		jobMigrate:  {a.migrate, a.failMigrate},
 		jobManage:   {a.manage, a.failManage},
 		jobUnmanage: {a.unmanage, a.ending(s.failUnmanage)},
+
+		jobManageSnapshot:   {a.manageSnapshot, a.failManageSnapshot},
+		jobUnmanageSnapshot: {a.unmanageSnapshot, a.ending(s.failUnmanageSnapshot)},
 	}
 	found, ok := known[of]
 	return found, ok

@@ -25,13 +25,6 @@ type ManageSpec struct {
 	Bootable   bool
 }
 
-// ManageSnapshotSpec is something in a pool that becomes a snapshot.
-type ManageSnapshotSpec struct {
-	VolumeID, Name            string
-	SnapshotName, Description string
-	Metadata                  map[string]string
-}
-
 // Manageable is something that a pool holds.
 type Manageable struct {
 	Name    string
@@ -332,46 +325,4 @@ func sortManageable(all []Manageable, sort []Sort) {
 		}
 		return order
 	})
-}
-
-func snapshotsUnmanaged() error {
-	return fault.Wrap(ErrUnsupported, "Snapshots that others have made are not managed by any pool here.")
-}
-
-// ManageSnapshot would make a snapshot of something that a pool holds; no driver offers that.
-func (s *Service) ManageSnapshot(_ context.Context, scope Scope, _ ManageSnapshotSpec) (*Snapshot, error) {
-	if err := mustAdmin(scope, "snapshot_extension:snapshot_manage"); err != nil {
-		return nil, err
-	}
-	return nil, snapshotsUnmanaged()
-}
-
-// UnmanageSnapshot would forget a snapshot and leave its content; no driver offers that.
-func (s *Service) UnmanageSnapshot(_ context.Context, scope Scope, _ string) error {
-	if err := mustAdmin(scope, "snapshot_extension:snapshot_unmanage"); err != nil {
-		return err
-	}
-	return snapshotsUnmanaged()
-}
-
-// ManageableSnapshots lists the snapshots of a pool, all of which are managed already.
-func (s *Service) ManageableSnapshots(ctx context.Context, scope Scope, host string, options ListOptions) ([]Manageable, error) {
-	if err := mustAdmin(scope, "snapshot_extension:list_manageable"); err != nil {
-		return nil, err
-	}
-	tx := s.store.Read(ctx)
-	p, err := s.servingPool(tx, host)
-	if err != nil {
-		return nil, err
-	}
-	own, err := s.snapshots.List(tx, record.Query{Where: []record.Condition{record.Eq("host", p.Name)}})
-	if err != nil {
-		return nil, err
-	}
-	var all []Manageable
-	for i := range own {
-		all = append(all, Manageable{Name: own[i].ID, SizeGiB: own[i].SizeGiB, Reason: "already managed", VolumeID: own[i].ID, SourceName: own[i].VolumeID})
-	}
-	sortManageable(all, options.Sort)
-	return page(all, func(m *Manageable) string { return m.Name }, options.Marker, options.Offset, options.Limit)
 }

@@ -166,6 +166,47 @@ func TestAPoolsOwnThingsAreManagedAndReleased(t *testing.T) {
 	require.Equal(t, Available, w.get(v.ID).Status)
 }
 
+func TestAPoolsOwnSnapshotsAreManagedAndReleased(t *testing.T) {
+	w := newWorkshop(t)
+	w.together()
+	v, other := w.volume(nil), w.volume(nil)
+	w.scribble(v.ID, 1, 30)
+	p, err := w.service.CreateSnapshot(t.Context(), w.demo, SnapshotSpec{VolumeID: v.ID})
+	require.NoError(t, err)
+	require.NoError(t, w.runners["one"].agent.reconcileSnapshot(t.Context(), p.ID))
+	require.ErrorIs(t, w.service.UnmanageSnapshot(t.Context(), w.demo, p.ID), ErrForbidden)
+	require.NoError(t, w.service.UnmanageSnapshot(t.Context(), w.admin, p.ID))
+	require.ErrorIs(t, w.service.UnmanageSnapshot(t.Context(), w.admin, p.ID), ErrInvalid, "it is unmanaging")
+	w.work(t.Context())
+	_, err = w.service.Snapshot(t.Context(), w.admin, p.ID)
+	require.ErrorIs(t, err, ErrNotFound)
+	w.nothingLeft()
+	there, err := w.service.ManageableSnapshots(t.Context(), w.admin, w.host("one"), ListOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []Manageable{{Name: "released-snapshot-" + p.ID, SizeGiB: v.SizeGiB, Safe: true, SourceName: v.ID}}, there)
+
+	manage := func(volumeID string) Status {
+		t.Helper()
+		p, err = w.service.ManageSnapshot(t.Context(), w.admin, ManageSnapshotSpec{VolumeID: volumeID, Name: there[0].Name, SnapshotName: "ours"})
+		require.NoError(t, err)
+		w.work(t.Context())
+		p, err = w.service.Snapshot(t.Context(), w.admin, p.ID)
+		require.NoError(t, err)
+		return p.Status
+	}
+	_, err = w.service.ManageSnapshot(t.Context(), w.demo, ManageSnapshotSpec{VolumeID: v.ID, Name: there[0].Name})
+	require.ErrorIs(t, err, ErrForbidden)
+	require.Equal(t, Errored, manage(other.ID), "it is not of that volume")
+	require.NoError(t, w.service.DeleteSnapshot(t.Context(), w.admin, p.ID, false))
+	require.NoError(t, w.runners["one"].agent.reconcileSnapshot(t.Context(), p.ID))
+	require.Equal(t, Available, manage(v.ID))
+	require.Equal(t, []any{"ours", v.SizeGiB, 100}, []any{p.Name, p.SizeGiB, p.Progress})
+	w.nothingLeft()
+	require.NoError(t, w.service.DeleteSnapshot(t.Context(), w.admin, p.ID, false))
+	require.NoError(t, w.runners["one"].agent.reconcileSnapshot(t.Context(), p.ID))
+	w.nothingLeft()
+}
+
 // gallery is an image service that can be made.
 type gallery struct {
 	mu       sync.Mutex

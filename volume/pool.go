@@ -53,6 +53,7 @@ type pool struct {
 	// Filter and Goodness are its functions, see [AgentOptions]; empty is none.
 	Filter, Goodness string
 	Reverts, Manages bool
+	ManagesSnapshots bool
 	Disabled, Frozen bool
 	DisabledReason   string
 	StartedAt        time.Time

@@ -33,6 +33,8 @@ type Scope struct {
 	ProjectID, UserID string
 	// Admin may act on every project.
 	Admin bool
+	// Roles are the names of the caller's roles, for the services that go by them; none is a program that acts as itself.
+	Roles []string
 	// RequestID names the request in messages.
 	RequestID string
 }

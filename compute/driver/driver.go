@@ -9,11 +9,11 @@
 //	err := servers.Apply(ctx, driver.Server{ID: "f2a4", Name: "vm1", VCPUs: 1, MemoryMiB: 128, Running: true, Boots: 1})
 //	all, _ := servers.List(ctx)
 //
-// What only some technologies can do is an optional interface, found by type assertion: [Consoles], [Watcher], [Disks]. Package
-// qemu is a driver for real servers, package memcompute one in memory, and package drivertest the suite that both pass.
+// What only some technologies can do is an optional interface, found by type assertion: [Consoles], [Watcher], [Disks],
+// [Imager]. Package qemu is a driver for real servers, package memcompute one in memory, and package drivertest the suite that both pass.
 //
 // The package needs nothing, of the host or of other modules, and does nothing: it imports the standard library's
-// context.
+// context and io.
 //
 // Errors are the driver's own, wrapped with what failed; agents show their text to users and try again. A console of a
 // server that does not exist is fs.ErrNotExist or the driver's ErrNotFound.
@@ -22,7 +22,10 @@
 // driver never relies on its own memory: after a kill, a new value over the same host finds everything by List.
 package driver
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Servers runs servers on one host.
 type Servers interface {
@@ -57,6 +60,25 @@ type Disks interface {
 type ObservedVolume struct {
 	ID string
 	// Bytes is the size that the server sees.
+	Bytes int64
+}
+
+// Imager is implemented by drivers that can copy a server's own disk, while the server goes on.
+type Imager interface {
+	// Capture copies the server's root disk, which Apply was given as root, as it is at one moment: what the guest had flushed
+	// before the call is in the copy, and the copy names no other file. Format is "qcow2" or "raw". A server that runs goes
+	// on undisturbed, whatever becomes of the copy; one that does not is not started until Capture has returned. It ends
+	// with ctx. What the last capture of the server has left is removed first.
+	Capture(ctx context.Context, id string, root Disk, format string) (*Capture, error)
+	// Discard ends a capture that was cut short, by a kill too, and removes what is left of it. Nothing left, and no such
+	// server, are no errors.
+	Discard(ctx context.Context, id string) error
+}
+
+// Capture is a copy of a disk. Close gives up what the host keeps of it.
+type Capture struct {
+	io.ReadCloser
+	// Bytes is how much there is to read.
 	Bytes int64
 }
 

@@ -29,6 +29,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,8 @@ type Harness struct {
 	PowerOff func(running driver.Observed)
 	// Volumes is set for drivers whose servers can have volumes.
 	Volumes *Volumes
+	// Base puts a copy of a server's disk where [driver.Disk].Base can name it. Without it copies are not booted.
+	Base func(content []byte) (path string)
 	// Leftovers says what exists on the host for the server beside what List shows.
 	Leftovers func(id string) []string
 }
@@ -79,7 +82,7 @@ func TestServers(t *testing.T, factory func(t *testing.T) Harness) {
 		{"bad input is refused and leaves nothing", badInput, false},
 		{"removing what is not there is no error", removeNothing, false},
 	}
-	for _, test := range append(tests, volumeTests()...) {
+	for _, test := range slices.Concat(tests, volumeTests(), imageTests()) {
 		t.Run(test.name, func(t *testing.T) {
 			h := factory(t)
 			if h.Volumes == nil && test.volumes {

@@ -10,7 +10,7 @@
 // take, is data: see [Options] and package inject. Delays follow the clock of testing/synctest inside its bubbles.
 //
 // It needs nothing from the host, so it has no Probe. It runs no guest: no code, no disk, no packet; a console has what
-// [Options.Console] prints. Servers do not outlive their [Host]; several drivers can share one, as the values before
+// [Options.Console] prints, and the copy of a disk is empty. Servers do not outlive their [Host]; several drivers can share one, as the values before
 // and after a restart of a program share a real host.
 //
 // Errors are ErrInvalid for bad input, ErrNotFound for a server that is not there, and whatever a fault says.
@@ -44,10 +44,10 @@ const firstPID = 1 << 22
 // Options says what goes wrong and how long things take.
 type Options struct {
 	// Faults are what goes wrong on the host of that name, in the steps "server apply", "server remove", "server list",
-	// "server disks" and "server console", see package inject; nil is nothing. A server is known to them by its ID and its DisplayName.
+	// "server disks", "server console", "server capture" and "server discard", see package inject; nil is nothing. A server is known to them by its ID and its DisplayName.
 	Faults *inject.Set
 	Host   string
-	// Delay is how long a start, stop or reboot takes.
+	// Delay is how long a start, stop or reboot takes, and the copy of a disk.
 	Delay time.Duration
 	// Console is what a server prints when it boots. Default: a line with its name.
 	Console func(want driver.Server) string
@@ -83,6 +83,7 @@ var (
 	_ driver.Consoles = (*Driver)(nil)
 	_ driver.Watcher  = (*Driver)(nil)
 	_ driver.Disks    = (*Driver)(nil)
+	_ driver.Imager   = (*Driver)(nil)
 )
 
 // New makes a driver for the host; o may be nil.

@@ -24,7 +24,7 @@ type action struct {
 // notImplemented are a server's actions that the API has and that cannot be done here yet.
 var notImplemented = []string{
 	"pause", "unpause", "suspend", "resume", "rebuild", "resize", "confirmResize", "revertResize", "migrate", "os-migrateLive",
-	"evacuate", "rescue", "unrescue", "shelve", "shelveOffload", "unshelve", "createBackup", "restore",
+	"evacuate", "rescue", "unrescue", "shelve", "shelveOffload", "unshelve", "restore",
 	"changePassword", "resetNetwork", "injectNetworkInfo", "addFixedIp", "removeFixedIp", "addFloatingIp", "removeFloatingIp",
 	"os-getVNCConsole", "os-getSPICEConsole", "os-getSerialConsole", "os-getRDPConsole", "trigger_crash_dump",
 }
@@ -53,6 +53,7 @@ func (a *api) serverActions() map[string]action {
 			},
 			serve: a.createImage,
 		},
+		"createBackup":        {schema: backupSchema, serve: a.createBackup},
 		"lock":                {schema: lockSchema, serve: a.lock},
 		"unlock":              plain(func(c *call, id string) error { return a.compute.Unlock(c.Context(), c.scope(), id) }),
 		"forceDelete":         plain(func(c *call, id string) error { return a.compute.Delete(c.Context(), c.scope(), id) }),
@@ -154,26 +155,6 @@ func (a *api) reboot(c *call, id string, argument json.RawMessage) error {
 	if err := a.compute.Reboot(c.Context(), c.scope(), id, strings.EqualFold(how.Type, "hard")); err != nil {
 		return err
 	}
-	return c.empty(http.StatusAccepted)
-}
-
-// createImage keeps a server that boots from a volume; others cannot be kept here.
-func (a *api) createImage(c *call, id string, argument json.RawMessage) error {
-	var image struct {
-		Name     string
-		Metadata map[string]string
-	}
-	if err := json.Unmarshal(argument, &image); err != nil {
-		return fault.Wrap(compute.ErrInvalid, "Malformed request body")
-	}
-	imageID, err := a.compute.CreateImage(c.Context(), c.scope(), id, strings.TrimSpace(image.Name), image.Metadata)
-	if err != nil {
-		return err
-	}
-	if c.at(45) {
-		return c.json(http.StatusAccepted, object{"image_id": imageID})
-	}
-	c.ResponseWriter.Header().Set("Location", c.bookmark("images", imageID)[0]["href"].(string))
 	return c.empty(http.StatusAccepted)
 }
 

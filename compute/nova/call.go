@@ -26,7 +26,7 @@ type call struct {
 // scope is in whose name the request acts.
 func (c *call) scope() compute.Scope {
 	return compute.Scope{
-		ProjectID: c.caller.ProjectID, UserID: c.caller.UserID, Admin: c.caller.IsAdmin(),
+		ProjectID: c.caller.ProjectID, UserID: c.caller.UserID, Admin: c.caller.IsAdmin(), Roles: c.caller.RoleNames(),
 		RequestID: c.ResponseWriter.Header().Get("X-Openstack-Request-Id"),
 	}
 }

@@ -50,6 +50,8 @@ type Options struct {
 	SecurityGroups SecurityGroups
 	// Volumes serves /os-volumes and /os-snapshots, which old clients use; without it they are not found.
 	Volumes Volumes
+	// Images serves /images, which old clients use; without it they are not found.
+	Images Images
 	// MaxLimit is how many entries a list shows at most; 1000 by default.
 	MaxLimit int
 	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
@@ -112,7 +114,7 @@ func (a *api) operations() []operation {
 	for _, part := range [][]operation{
 		a.serverOperations(), a.partOperations(), a.flavorOperations(), a.keypairOperations(), a.hostOperations(),
 		a.aggregateOperations(), a.quotaOperations(), a.groupOperations(), a.securityGroupOperations(), a.extensionOperations(),
-		a.attachmentOperations(), a.volumeOperations(), a.eventOperations(),
+		a.attachmentOperations(), a.volumeOperations(), a.imageOperations(), a.eventOperations(),
 	} {
 		all = append(all, part...)
 	}

@@ -48,6 +48,8 @@ type cloud struct {
 	networks *computetest.Networks
 	volumes  *computetest.Volumes
 	host     *memcompute.Host
+
+	proxiedImages *proxiedImages
 }
 
 func newCloud(t testing.TB) *cloud {
@@ -56,7 +58,7 @@ func newCloud(t testing.TB) *cloud {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	images := computetest.NewImages()
-	c := &cloud{networks: computetest.NewNetworks(), volumes: computetest.NewVolumes(), host: memcompute.NewHost()}
+	c := &cloud{networks: computetest.NewNetworks(), volumes: computetest.NewVolumes(), host: memcompute.NewHost(), proxiedImages: &proxiedImages{}}
 	c.network = c.networks.Add("private", redProject)
 	c.Service, err = compute.New(t.Context(), db, images, c.networks, &compute.Options{Volumes: c.volumes})
 	require.NoError(t, err)
@@ -70,7 +72,7 @@ func newCloud(t testing.TB) *cloud {
 	go func() { done <- agent.Run(ctx) }()
 	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
 	require.NoError(t, agent.Settle(t.Context()))
-	server := httptest.NewServer(nova.Handler(c.Service, tokens{}, &nova.Options{AuthURL: "http://identity/", SecurityGroups: &groups{}, Volumes: &proxied{}}))
+	server := httptest.NewServer(nova.Handler(c.Service, tokens{}, &nova.Options{AuthURL: "http://identity/", SecurityGroups: &groups{}, Volumes: &proxied{}, Images: c.proxiedImages}))
 	t.Cleanup(server.Close)
 	c.url = server.URL
 	return c

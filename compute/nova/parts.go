@@ -114,7 +114,7 @@ func (a *api) showMetadata(c *call) error {
 	key := c.PathValue("key")
 	value, ok := s.Metadata[key]
 	if !ok {
-		return fault.Wrap(compute.ErrNotFound, "Metadata item was not found")
+		return noMetadata()
 	}
 	return c.json(http.StatusOK, object{"meta": object{key: value}})
 }
@@ -124,17 +124,24 @@ func (a *api) setMetadataItem(c *call) error {
 	if err := c.body(wrap("meta", typeMetadata()), &body); err != nil {
 		return err
 	}
-	key := c.PathValue("key")
-	if len(body.Meta) != 1 {
-		return fault.Wrap(compute.ErrInvalid, "Request body contains too many items")
-	}
-	if _, ok := body.Meta[key]; !ok {
-		return fault.Wrap(compute.ErrInvalid, "Request body and URI mismatch")
+	if err := checkMetadataItem(c.PathValue("key"), body.Meta); err != nil {
+		return err
 	}
 	if _, err := a.compute.SetMetadata(c.Context(), c.scope(), c.PathValue("id"), body.Meta, false); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, object{"meta": body.Meta})
+}
+
+// checkMetadataItem refuses all but the one item that the address names.
+func checkMetadataItem(key string, item map[string]string) error {
+	if len(item) != 1 {
+		return fault.Wrap(compute.ErrInvalid, "Request body contains too many items")
+	}
+	if _, ok := item[key]; !ok {
+		return fault.Wrap(compute.ErrInvalid, "Request body and URI mismatch")
+	}
+	return nil
 }
 
 func (a *api) deleteMetadata(c *call) error {

@@ -305,6 +305,9 @@ func (d *Driver) remove(ctx context.Context, id string) error {
 				return err
 			}
 		}
+		if err := d.endCapture(ctx, id); err != nil {
+			return err
+		}
 		if err := os.RemoveAll(dir + extGone); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ const diskDeadline = time.Minute
 // with our rights, opens nothing but the new file.
 func (d *Driver) makeDisk(ctx context.Context, disk driver.Disk, path string) error {
 	size := int64(disk.SizeGiB) << 30
-	args := []string{"create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=off"}
+	var args []string
 	if disk.Base != "" {
 		base, err := imageSize(disk.Base, disk.Format)
 		if err != nil {
@@ -35,8 +35,14 @@ func (d *Driver) makeDisk(ctx context.Context, disk driver.Disk, path string) er
 			return fault.Wrap(ErrInvalid, "a disk of %d GiB is smaller than its image of %d bytes", disk.SizeGiB, base)
 		}
 		size = max(size, base)
-		args = append(args, "-u", "-F", disk.Format, "-b", disk.Base)
+		args = []string{"-u", "-F", disk.Format, "-b", disk.Base}
 	}
+	return d.makeQCOW2(ctx, path, size, args...)
+}
+
+// makeQCOW2 makes an image of a disk of size bytes.
+func (d *Driver) makeQCOW2(ctx context.Context, path string, size int64, more ...string) error {
+	args := append([]string{"create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=off"}, more...)
 	ctx, cancel := context.WithTimeout(ctx, diskDeadline)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, d.o.ImageBinary, append(args, path, strconv.FormatInt(size, 10))...)

@@ -91,12 +91,7 @@ func (h *hotPlug) look(ctx context.Context) error {
 			h.devices[id] = true
 		}
 	}
-	nodes, err := execute[[]struct {
-		Name  string `json:"node-name"`
-		Image struct {
-			Size int64 `json:"virtual-size"`
-		}
-	}](ctx, h.client, "query-named-block-nodes", map[string]any{"flat": true})
+	nodes, err := execute[[]blockNode](ctx, h.client, "query-named-block-nodes", map[string]any{"flat": true})
 	if err != nil {
 		return err
 	}
@@ -260,24 +255,36 @@ func (h *hotPlug) clear(ctx context.Context) error {
 			}
 		}
 	}
-	sets, err := execute[[]struct {
-		ID  int `json:"fdset-id"`
-		FDs []struct{ Opaque string }
-	}](ctx, h.client, "query-fdsets", nil)
+	sets, err := fileSets(ctx, h.client)
 	if err != nil {
 		return err
 	}
 	for _, set := range sets {
-		for _, fd := range set.FDs {
-			if id, ok := strings.CutPrefix(fd.Opaque, volumePrefix); ok && !h.devices[id] {
-				if err := h.do(ctx, "remove-fd", map[string]any{"fdset-id": set.ID}); err != nil {
-					return err
-				}
-				break
+		lost := set.belongsTo(func(opaque string) bool {
+			id, ok := strings.CutPrefix(opaque, volumePrefix)
+			return ok && !h.devices[id]
+		})
+		if lost {
+			if err := h.do(ctx, "remove-fd", map[string]any{"fdset-id": set.ID}); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// fileSet is a set of open files as QEMU tells of it.
+type fileSet struct {
+	ID  int `json:"fdset-id"`
+	FDs []struct{ Opaque string }
+}
+
+func fileSets(ctx context.Context, client *qmp.Client) ([]fileSet, error) {
+	return execute[[]fileSet](ctx, client, "query-fdsets", nil)
+}
+
+func (s *fileSet) belongsTo(owner func(opaque string) bool) bool {
+	return slices.ContainsFunc(s.FDs, func(fd struct{ Opaque string }) bool { return owner(fd.Opaque) })
 }
 
 // plug gives the guest a disk.
@@ -287,7 +294,7 @@ func (h *hotPlug) plug(ctx context.Context, v driver.Volume) error {
 	}
 	b, credentials, err := h.d.openVolume(h.server, v, true, func(file *os.File, node bool) (string, error) {
 		defer func() { _ = file.Close() }()
-		fd, set, err := h.give(ctx, file, volumeDevice(v.ID))
+		fd, set, err := giveFile(ctx, h.client, file, volumeDevice(v.ID))
 		if node {
 			return devFDSet(set), err
 		}
@@ -329,13 +336,13 @@ func (h *hotPlug) plugCommands(b *backend) []command {
 	return append(all, command{"blockdev-add", b.node()}, command{"device_add", volumeOptions(b.volume, h.ports[0])})
 }
 
-// give hands QEMU an open file.
-func (h *hotPlug) give(ctx context.Context, file *os.File, opaque string) (fd, set int, err error) {
+// giveFile hands QEMU an open file.
+func giveFile(ctx context.Context, client *qmp.Client, file *os.File, opaque string) (fd, set int, err error) {
 	data, err := json.Marshal(map[string]any{"execute": "add-fd", "arguments": map[string]any{"opaque": opaque}})
 	if err != nil {
 		return 0, 0, err
 	}
-	reply, err := h.client.RunWithFile(ctx, data, file)
+	reply, err := client.RunWithFile(ctx, data, file)
 	if err != nil {
 		return 0, 0, fmt.Errorf("add-fd: %w", err)
 	}

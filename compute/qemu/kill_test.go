@@ -5,7 +5,9 @@ package qemu_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -29,6 +31,8 @@ const applyVariable = "KINTOUN_TEST_APPLY"
 type applyJob struct {
 	Options qemu.Options
 	Want    driver.Server
+	// Capture copies the server's disk instead.
+	Capture bool
 }
 
 func applyAndEnd(text string) int {
@@ -37,7 +41,7 @@ func applyAndEnd(text string) int {
 	if err == nil {
 		var d *qemu.Driver
 		if d, err = qemu.New(context.Background(), &job.Options); err == nil {
-			err = d.Apply(context.Background(), job.Want)
+			err = job.do(d)
 		}
 	}
 	if err != nil {
@@ -47,19 +51,37 @@ func applyAndEnd(text string) int {
 	return 0
 }
 
+func (j *applyJob) do(d *qemu.Driver) error {
+	if !j.Capture {
+		return d.Apply(context.Background(), j.Want)
+	}
+	c, err := d.Capture(context.Background(), j.Want.ID, j.Want.Root, "qcow2")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, c)
+	return errors.Join(err, c.Close())
+}
+
+// killed runs the job in a program of its own, which is killed after a while.
+func (j *applyJob) killed(t *testing.T, after time.Duration) {
+	t.Helper()
+	text, err := json.Marshal(j)
+	require.NoError(t, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), applyVariable+"="+string(text))
+	require.NoError(t, cmd.Start())
+	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait()
+	kill.Stop()
+}
+
 // TestKilledMidApply kills the applying program at many moments and finds one server, or none, and never a leftover.
 func TestKilledMidApply(t *testing.T) {
 	o, image := options(t), drivertest.BootSectorImage(t)
-	job := applyJob{*o, driver.Server{ID: uuid.NewString(), VCPUs: 1, MemoryMiB: 16, Running: true, Boots: 1, Hard: true, Root: driver.Disk{Base: image, Format: "raw"}}}
+	job := applyJob{Options: *o, Want: driver.Server{ID: uuid.NewString(), VCPUs: 1, MemoryMiB: 16, Running: true, Boots: 1, Hard: true, Root: driver.Disk{Base: image, Format: "raw"}}}
 	for step := range 12 {
-		text, err := json.Marshal(job)
-		require.NoError(t, err)
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), applyVariable+"="+string(text))
-		require.NoError(t, cmd.Start())
-		kill := time.AfterFunc(time.Duration(5+step*20)*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		kill.Stop()
+		job.killed(t, time.Duration(5+step*20)*time.Millisecond)
 
 		d, err := qemu.New(t.Context(), o)
 		require.NoError(t, err)
@@ -102,14 +124,8 @@ func TestKilledMidPlug(t *testing.T) {
 				want.Volumes = append(want.Volumes, v)
 			}
 		}
-		text, err := json.Marshal(applyJob{*o, want})
-		require.NoError(t, err)
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), applyVariable+"="+string(text))
-		require.NoError(t, cmd.Start())
-		kill := time.AfterFunc(time.Duration(20+step*12)*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		kill.Stop()
+		job := applyJob{Options: *o, Want: want}
+		job.killed(t, time.Duration(20+step*12)*time.Millisecond)
 
 		d, err := qemu.New(t.Context(), o)
 		require.NoError(t, err)

@@ -99,12 +99,22 @@ func devFDSet(set int) string { return fmt.Sprintf("/dev/fdset/%d", set) }
 
 func devFD(fd int) string { return filepath.Join("/dev/fd", strconv.Itoa(fd)) }
 
-// diskArguments describes the disk and the image below it explicitly: what the files' own headers name is never opened.
+// rootNode is the block node of the server's own disk.
+const rootNode = "root"
+
+// diskArguments gives the machine its own disk.
 func (m *machine) diskArguments() []string {
 	if m.disk == 0 {
 		return nil
 	}
-	root := map[string]any{"driver": "qcow2", "node-name": "root", "discard": "unmap", "file": fileNode(m.disk), "backing": nil}
+	return append(m.diskNodes(false), "-device", "virtio-blk-pci,drive="+rootNode+",bootindex=2,serial=root")
+}
+
+// diskNodes describes the disk and the image below it explicitly: what the files' own headers name is never opened.
+func (m *machine) diskNodes(readOnly bool) []string {
+	root := map[string]any{
+		"driver": "qcow2", "node-name": rootNode, "read-only": readOnly, "discard": "unmap", "file": fileNode(m.disk), "backing": nil,
+	}
 	args := []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", m.disk, m.disk)}
 	if m.base != 0 {
 		base := map[string]any{"driver": m.server.Root.Format, "node-name": "base", "read-only": true, "file": fileNode(m.base)}
@@ -114,7 +124,7 @@ func (m *machine) diskArguments() []string {
 		root["backing"] = "base"
 		args = append(args, "-add-fd", fmt.Sprintf("fd=%d,set=%d", m.base, m.base), "-blockdev", object(base))
 	}
-	return append(args, "-blockdev", object(root), "-device", "virtio-blk-pci,drive=root,bootindex=2,serial=root")
+	return append(args, "-blockdev", object(root))
 }
 
 func fileNode(fd int) map[string]any {

@@ -43,6 +43,12 @@
 // are never in a command line and on no disk once QEMU has read them. A server of NBD that has made an export larger hangs up: QEMU
 // learns the size when it connects again.
 //
+// # Copies of disks
+//
+// [Driver.Capture] copies a server's disk, on its own, with QEMU's mirror job: into a file beside the disk, which has no name from
+// the moment that it is whole. A running guest notices nothing but the load; it needs room for what the disk holds, until the copy
+// is closed. A copy of a guest that writes faster than the host copies is not done before the guest pauses for breath.
+//
 // # Errors
 //
 // Errors are wrapped with the server's identifier; [ErrInvalid] (a value that cannot be), [ErrNotFound] (no such
@@ -135,6 +141,7 @@ var (
 	_ driver.Consoles = (*Driver)(nil)
 	_ driver.Watcher  = (*Driver)(nil)
 	_ driver.Disks    = (*Driver)(nil)
+	_ driver.Imager   = (*Driver)(nil)
 )
 
 // maxRunDir keeps socket paths, RunDir/ID/serial, below the 108 bytes of unix(7).

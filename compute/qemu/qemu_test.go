@@ -106,6 +106,11 @@ func TestConformance(t *testing.T) {
 				require.NoError(t, conn.Close())
 			},
 			Volumes: volumes(t),
+			Base: func(content []byte) string {
+				path := filepath.Join(t.TempDir(), "copy")
+				require.NoError(t, os.WriteFile(path, content, 0o600))
+				return path
+			},
 			Leftovers: func(id string) []string {
 				var left []string
 				for _, pattern := range []string{filepath.Join(o.Dir, "instances", "*"), filepath.Join(o.Dir, "run", "*"), "/sys/fs/cgroup/kintoun/" + id} {

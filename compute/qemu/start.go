@@ -69,16 +69,24 @@ func (f *files) close() {
 	}
 }
 
-// find returns the server's process, or nil. One that a killed starter has forked is waited for until it can be seen.
+// find returns the server's process, or nil.
 func (d *Driver) find(ctx context.Context, id string, rec record) (*process.Process, error) {
+	if rec.Phase != phaseStarting {
+		return process.Find(d.dir(id))
+	}
+	return findForked(ctx, d.dir(id))
+}
+
+// findForked returns the process of a directory, or nil. One that a killed starter has forked is waited for until it can be seen.
+func findForked(ctx context.Context, dir string) (*process.Process, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for {
-		proc, err := process.Find(d.dir(id))
-		if err != nil || proc != nil || rec.Phase != phaseStarting {
+		proc, err := process.Find(dir)
+		if err != nil || proc != nil {
 			return proc, err
 		}
-		free, err := d.tryLock(id)
+		free, err := tryLock(dir)
 		if err != nil {
 			return nil, err
 		}
@@ -91,9 +99,9 @@ func (d *Driver) find(ctx context.Context, id string, rec record) (*process.Proc
 	}
 }
 
-// tryLock takes the lock of the server's process; nil if a process has it.
-func (d *Driver) tryLock(id string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(d.dir(id), lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+// tryLock takes the lock of a directory's process; nil if a process has it.
+func tryLock(dir string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +125,11 @@ func pause(ctx context.Context, interval time.Duration) error {
 }
 
 // lockProcess takes the lock for a process to come. A process forked for something else may hold it for a moment.
-func (d *Driver) lockProcess(ctx context.Context, id string) (*os.File, error) {
+func lockProcess(ctx context.Context, dir string) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for {
-		file, err := d.tryLock(id)
+		file, err := tryLock(dir)
 		if err != nil || file != nil {
 			return file, err
 		}
@@ -135,11 +143,14 @@ func (d *Driver) lockProcess(ctx context.Context, id string) (*os.File, error) {
 func (d *Driver) start(ctx context.Context, want driver.Server, rec record) error {
 	var f files
 	defer f.close()
-	lock, err := d.lockProcess(ctx, want.ID)
+	lock, err := lockProcess(ctx, d.dir(want.ID))
 	if err != nil {
 		return err
 	}
 	f.add(lock)
+	if err := d.endCapture(ctx, want.ID); err != nil {
+		return err
+	}
 	defer f.forget()
 	m, err := d.prepare(want, &f)
 	if err != nil {

@@ -111,11 +111,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 
 func scope(r *http.Request) image.Scope {
 	caller := identity.CallerFrom(r.Context())
-	roles := make([]string, len(caller.Roles))
-	for i, role := range caller.Roles {
-		roles[i] = role.Name
-	}
-	return image.Scope{ProjectID: caller.ProjectID, Admin: caller.IsAdmin(), Roles: roles}
+	return image.Scope{ProjectID: caller.ProjectID, Admin: caller.IsAdmin(), Roles: caller.RoleNames()}
 }
 
 // empty answers 204.

@@ -28,7 +28,7 @@ type call struct {
 // scope is in whose name the request acts.
 func (c *call) scope() volume.Scope {
 	return volume.Scope{
-		ProjectID: c.caller.ProjectID, UserID: c.caller.UserID, Admin: c.caller.IsAdmin(),
+		ProjectID: c.caller.ProjectID, UserID: c.caller.UserID, Admin: c.caller.IsAdmin(), Roles: c.caller.RoleNames(),
 		RequestID: c.ResponseWriter.Header().Get("X-Openstack-Request-Id"),
 	}
 }

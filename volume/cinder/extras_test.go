@@ -170,6 +170,51 @@ func TestGophercloudManaging(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, c.call(t, "admin", "3.8", "GET", "/v3/manageable_volumes?host=host1@mem%23mem&sort=name", "").code)
 }
 
+func TestSnapshotsAreManaged(t *testing.T) {
+	c := newCloud(t)
+	const host = "host=host1@mem%23mem"
+	volumeID := c.make(t, "admin", "")
+	a := c.call(t, "admin", "3.0", "POST", "/v3/snapshots", fmt.Sprintf(`{"snapshot": {"volume_id": %q}}`, volumeID))
+	require.Equal(t, http.StatusAccepted, a.code, a.text)
+	id := a.get(t, "snapshot", "id").(string)
+	c.becomes(t, "admin", "/v3/snapshots/"+id, "snapshot", "available")
+	require.Equal(t, http.StatusForbidden, c.call(t, "red", "3.0", "POST", "/v3/snapshots/"+id+"/action", `{"os-unmanage": null}`).code)
+	list := c.call(t, "admin", "3.8", "GET", "/v3/manageable_snapshots/detail?"+host, "")
+	require.Equal(t, map[string]any{
+		"reference": map[string]any{"source-name": id}, "source_reference": map[string]any{"source-name": volumeID}, "size": 1.0,
+		"safe_to_manage": false, "reason_not_safe": "already managed", "cinder_id": id, "extra_info": nil,
+	}, list.get(t, "manageable-snapshots").([]any)[0])
+	require.Equal(t, http.StatusAccepted, c.call(t, "admin", "3.0", "POST", "/v3/snapshots/"+id+"/action", `{"os-unmanage": null}`).code)
+	require.NoError(t, gophercloud.WaitFor(t.Context(), func(context.Context) (bool, error) {
+		return c.call(t, "admin", "3.0", "GET", "/v3/snapshots/"+id, "").code == http.StatusNotFound, nil
+	}))
+	list = c.call(t, "admin", "3.8", "GET", "/v3/manageable_snapshots?"+host, "")
+	require.Equal(t, map[string]any{
+		"reference": map[string]any{"source-name": "released-snapshot-" + id}, "source_reference": map[string]any{"source-name": volumeID}, "size": 1.0,
+		"safe_to_manage": true,
+	}, list.get(t, "manageable-snapshots").([]any)[0])
+
+	body := fmt.Sprintf(`{"snapshot": {"volume_id": %q, "ref": {"source-name": "released-snapshot-%s"}, "name": "back", "metadata": {"a": "b"}}}`, volumeID, id)
+	require.Equal(t, http.StatusForbidden, c.call(t, "red", "3.8", "POST", "/v3/manageable_snapshots", body).code)
+	for _, bad := range []string{`{"snapshot": {"ref": {}}}`, `{"snapshot": {"volume_id": "x", "ref": {}}}`, fmt.Sprintf(`{"snapshot": {"volume_id": %q}}`, volumeID)} {
+		require.Equal(t, http.StatusBadRequest, c.call(t, "admin", "3.8", "POST", "/v3/manageable_snapshots", bad).code, bad)
+	}
+	for _, path := range []string{"/v3/manageable_snapshots", "/v3/os-snapshot-manage"} {
+		a = c.call(t, "admin", "3.8", "POST", path, body)
+		require.Equal(t, http.StatusAccepted, a.code, a.text)
+		now := a.get(t, "snapshot", "id").(string)
+		status := "available"
+		if path != "/v3/manageable_snapshots" {
+			status = "error" // it is there no more
+		}
+		c.becomes(t, "admin", "/v3/snapshots/"+now, "snapshot", status)
+		a = c.call(t, "admin", "3.0", "GET", "/v3/snapshots/"+now, "")
+		require.Equal(t, []any{"back", volumeID, 1.0, map[string]any{"a": "b"}}, []any{
+			a.get(t, "snapshot", "name"), a.get(t, "snapshot", "volume_id"), a.get(t, "snapshot", "size"), a.get(t, "snapshot", "metadata"),
+		})
+	}
+}
+
 func TestGophercloudUploadAndEncryption(t *testing.T) {
 	c := newCloud(t)
 	ctx, client, admin := t.Context(), c.client("red", "3.70"), c.client("admin", "3.70")

@@ -34,7 +34,7 @@ func FuzzBodies(f *testing.F) {
 		"POST /snapshots" + id + "/action", "POST /attachments", "PUT /attachments" + id, "POST /types", "PUT /types" + id + "/extra_specs/a",
 		"POST /types" + id + "/encryption", "PUT /os-quota-sets/p", "PUT /os-quota-class-sets/default", "PUT /os-services/disable", "POST /groups",
 		"PUT /groups" + id, "POST /groups/action", "POST /group_types", "POST /group_snapshots", "POST /backups", "POST /backups/import_record",
-		"POST /backups" + id + "/restore", "POST /volume-transfers", "POST /qos-specs", "PUT /qos-specs" + id, "POST /manageable_volumes",
+		"POST /backups" + id + "/restore", "POST /volume-transfers", "POST /qos-specs", "PUT /qos-specs" + id, "POST /manageable_volumes", "POST /manageable_snapshots",
 		"PUT /default-types/p", "POST /workers/cleanup",
 	}
 	for i, seed := range []string{
@@ -45,7 +45,7 @@ func FuzzBodies(f *testing.F) {
 		`{"quota_set":{"volumes":1e3,"x":{}}}`, `{"quota_class_set":{"volumes":"-1"}}`, `{"host":"[::1]","service":"x"}`, `{"group":{"group_type":"x","volume_types":["a","a"]}}`,
 		`{"group":{"add_volumes":",,"}}`, `{"create-from-src":{}}`, `{"group_type":{"name":"x","group_specs":null}}`, `{"group_snapshot":{"group_id":"x"}}`,
 		`{"backup":{"volume_id":"x","incremental":1}}`, `{"backup-record":{"backup_service":"","backup_url":"eyJ9"}}`, `{"restore":null}`, `{"transfer":{"name":" "}}`,
-		`{"qos_specs":{"name":"x","consumer":1,"y":1.5}}`, `{"qos_specs":{"consumer":null}}`, `{"volume":{"ref":{"source-name":1},"host":"h"}}`, `{"default_type":{"volume_type":"x"}}`, `{"service_id":-1}`,
+		`{"qos_specs":{"name":"x","consumer":1,"y":1.5}}`, `{"qos_specs":{"consumer":null}}`, `{"volume":{"ref":{"source-name":1},"host":"h"}}`, `{"snapshot":{"ref":{"source-id":null},"volume_id":"70a599e031e749b7b260868f441e862b"}}`, `{"default_type":{"volume_type":"x"}}`, `{"service_id":-1}`,
 	} {
 		f.Add(uint8(i), uint8(70-i), seed)
 	}
@@ -69,7 +69,7 @@ func FuzzQueries(f *testing.F) {
 	} {
 		f.Add(uint8(len(seed)), true, seed)
 	}
-	paths := []string{"/volumes", "/volumes/detail", "/volumes/summary", "/snapshots/detail", "/attachments", "/types", "/messages", "/backups", "/groups", "/group_snapshots", "/os-volume-transfer", "/qos-specs", "/manageable_volumes", "/scheduler-stats/get_pools", "/limits", "/os-services"}
+	paths := []string{"/volumes", "/volumes/detail", "/volumes/summary", "/snapshots/detail", "/attachments", "/types", "/messages", "/backups", "/groups", "/group_snapshots", "/os-volume-transfer", "/qos-specs", "/manageable_volumes", "/manageable_snapshots", "/scheduler-stats/get_pools", "/limits", "/os-services"}
 	f.Fuzz(func(t *testing.T, which uint8, admin bool, query string) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v3"+paths[int(which)%len(paths)], nil)
 		r.URL.RawQuery = query

@@ -9,8 +9,6 @@ import (
 	"github.com/kintoun/kintoun/volume"
 )
 
-const noForeignSnapshots = "Snapshots that others have made are not managed by any pool here."
-
 // manageOperations are served under the extensions' names, and since 3.8 under those of the API.
 func (a *api) manageOperations() []operation {
 	var all []operation
@@ -24,7 +22,7 @@ func (a *api) manageOperations() []operation {
 			{method: "POST", path: one.volumes, serve: a.manageVolume, since: one.since, policy: "volume_extension:volume_manage"},
 			{method: "GET", path: one.snapshots, serve: a.listManageable("snapshots"), since: one.since, policy: "snapshot_extension:list_manageable"},
 			{method: "GET", path: one.snapshots + "/detail", serve: a.listManageable("snapshots"), since: one.since, policy: "snapshot_extension:list_manageable"},
-			{method: "POST", path: one.snapshots, since: one.since, policy: "snapshot_extension:snapshot_manage", unsupported: noForeignSnapshots},
+			{method: "POST", path: one.snapshots, serve: a.manageSnapshot, since: one.since, policy: "snapshot_extension:snapshot_manage"},
 		}...)
 	}
 	return all
@@ -126,4 +124,30 @@ func (a *api) manageVolume(c *call) error {
 		return err
 	}
 	return c.json(http.StatusAccepted, object{"volume": c.volumeCreated(v)})
+}
+
+func (a *api) manageSnapshot(c *call) error {
+	inner := record(fields{
+		"description": typeDescription(), "name": typeText(), "volume_id": typeUUID(), "metadata": typeMetadataOrNull(),
+		"ref": {Types: []string{"object", "string"}, Others: anything()},
+	}, "ref", "volume_id")
+	var body struct {
+		Snapshot struct {
+			Name, Description trimmed
+			VolumeID          string `json:"volume_id"`
+			Ref               reference
+			Metadata          map[string]string
+		}
+	}
+	if err := c.body(wrap("snapshot", inner), &body); err != nil {
+		return err
+	}
+	in := &body.Snapshot
+	made, err := a.volumes.ManageSnapshot(c.Context(), c.scope(), volume.ManageSnapshotSpec{
+		VolumeID: in.VolumeID, Name: string(in.Ref), SnapshotName: string(in.Name), Description: string(in.Description), Metadata: in.Metadata,
+	})
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusAccepted, object{"snapshot": c.snapshotCreated(made)})
 }

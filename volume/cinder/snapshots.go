@@ -137,8 +137,10 @@ func (a *api) snapshotActions() map[string]action {
 	reset.policy = policy + "reset_status"
 	remove := plain(func(c *call) error { return a.volumes.DeleteSnapshot(c.Context(), c.scope(), c.id(), true) })
 	remove.policy = policy + "force_delete"
+	unmanage := plain(func(c *call) error { return a.volumes.UnmanageSnapshot(c.Context(), c.scope(), c.id()) })
+	unmanage.policy = "snapshot_extension:snapshot_unmanage"
 	return map[string]action{
-		"os-reset_status": reset, "os-force_delete": remove, "os-unmanage": {policy: "snapshot_extension:snapshot_unmanage", unsupported: noForeignSnapshots},
+		"os-reset_status": reset, "os-force_delete": remove, "os-unmanage": unmanage,
 		"os-update_snapshot_status": with(static(progressSchema), a.updateSnapshotStatus),
 	}
 }

@@ -13,7 +13,7 @@
 //
 // A volume's content is what its writers wrote and flushed, whoever is killed meanwhile; a snapshot is the content at one
 // moment of the call, as if the power had failed then. What only some technologies can do is an optional interface,
-// found by type assertion: [Reverter], [Manager], [Unlocker], [Watcher].
+// found by type assertion: [Reverter], [Manager], [SnapshotManager], [Unlocker], [Watcher].
 //
 // Package filevolume keeps files, package memvolume memory; package drivertest is the suite that all pass.
 //
@@ -86,6 +86,16 @@ type Manager interface {
 	// Adopt makes one of them a volume of the driver's; Release gives one up under the name that it returns.
 	Adopt(ctx context.Context, name, id string) error
 	Release(ctx context.Context, id string) (name string, err error)
+}
+
+// SnapshotManager is implemented by drivers whose pool may hold snapshots of its volumes that are nobody's.
+type SnapshotManager interface {
+	// UnmanagedSnapshots lists what the pool holds of that kind. [Manager].Unmanaged does not list them as safe.
+	UnmanagedSnapshots(ctx context.Context) ([]UnmanagedSnapshot, error)
+	// AdoptSnapshot makes one of them the snapshot; one of another volume is fs.ErrInvalid. ReleaseSnapshot gives one up under
+	// the name that it returns; it stays whole without its volume.
+	AdoptSnapshot(ctx context.Context, name string, want Snapshot) error
+	ReleaseSnapshot(ctx context.Context, id string) (name string, err error)
 }
 
 // Watcher is implemented by drivers that notice at once when something ends by which a volume is reached.
@@ -302,4 +312,11 @@ type Unmanaged struct {
 	// Safe is whether it can be adopted; otherwise Reason says why not.
 	Safe   bool
 	Reason string
+}
+
+// UnmanagedSnapshot is a snapshot that the pool holds and that is nobody's yet.
+type UnmanagedSnapshot struct {
+	Unmanaged
+	// VolumeID is what the driver calls the volume that it is of, which may be gone.
+	VolumeID string
 }

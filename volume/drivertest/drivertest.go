@@ -86,6 +86,7 @@ func TestVolumes(t *testing.T, factory Factory) {
 		{"Encrypted volumes", (*suite).encrypted},
 		{"Going back to a snapshot", (*suite).reverts},
 		{"Volumes of others", (*suite).manages},
+		{"Snapshots of others", (*suite).managesSnapshots},
 		{"A full pool", (*suite).full},
 		{"Capacity is told", (*suite).capacity},
 		{"Many at once", (*suite).many},

@@ -264,6 +264,56 @@ func (s *suite) manages() {
 	require.ErrorIs(s.t, err, fs.ErrNotExist)
 }
 
+func (s *suite) managesSnapshots() {
+	m, ok := s.Volumes.(driver.SnapshotManager)
+	if !ok {
+		s.t.Skip("the driver's pool holds no snapshots of others")
+	}
+	v, other := s.volume(mib), s.volume(mib)
+	s.write(v, 0, bytesOf(1, mib))
+	n := s.snapshot(v)
+	s.write(v, 0, bytesOf(2, mib))
+	name, err := m.ReleaseSnapshot(s.ctx, n)
+	require.NoError(s.t, err)
+	s.only(v, other)
+	all, err := m.UnmanagedSnapshots(s.ctx)
+	require.NoError(s.t, err)
+	require.Equal(s.t, []driver.UnmanagedSnapshot{{Unmanaged: driver.Unmanaged{Name: name, Bytes: mib, Safe: true}, VolumeID: v}}, all)
+	if volumes, ok := s.Volumes.(driver.Manager); ok {
+		unmanaged, err := volumes.Unmanaged(s.ctx)
+		require.NoError(s.t, err)
+		for _, u := range unmanaged {
+			require.False(s.t, u.Safe, "%s is a snapshot", u.Name)
+		}
+		require.Error(s.t, volumes.Adopt(s.ctx, name, id()))
+	}
+	require.ErrorIs(s.t, m.AdoptSnapshot(s.ctx, name, driver.Snapshot{ID: id(), VolumeID: other}), fs.ErrInvalid)
+
+	again := driver.Snapshot{ID: id(), VolumeID: v}
+	for range 2 {
+		require.NoError(s.t, m.AdoptSnapshot(s.ctx, name, again), "once more is nothing")
+	}
+	s.only(v, other, again.ID)
+	s.holds(again.ID, 0, bytesOf(1, mib))
+	all, err = m.UnmanagedSnapshots(s.ctx)
+	require.NoError(s.t, err)
+	require.Empty(s.t, all)
+
+	// It stays without its volume.
+	name, err = m.ReleaseSnapshot(s.ctx, again.ID)
+	require.NoError(s.t, err)
+	require.NoError(s.t, s.Remove(s.ctx, v))
+	s.Volumes = s.pool.Open(s.t)
+	m = s.Volumes.(driver.SnapshotManager)
+	require.NoError(s.t, m.AdoptSnapshot(s.ctx, name, again))
+	s.holds(again.ID, 0, bytesOf(1, mib))
+
+	require.ErrorIs(s.t, m.AdoptSnapshot(s.ctx, "nothing of that name", driver.Snapshot{ID: id(), VolumeID: other}), fs.ErrNotExist)
+	require.ErrorIs(s.t, m.AdoptSnapshot(s.ctx, name, driver.Snapshot{ID: "no UUID", VolumeID: other}), fs.ErrInvalid)
+	_, err = m.ReleaseSnapshot(s.ctx, id())
+	require.ErrorIs(s.t, err, fs.ErrNotExist)
+}
+
 // full fills a pool by writing, and gives it room again.
 func (s *suite) full() {
 	if s.pool.Small == nil {

@@ -84,6 +84,8 @@ var (
 	_ driver.Reverter = (*Driver)(nil)
 	_ driver.Manager  = (*Driver)(nil)
 	_ driver.Unlocker = (*Driver)(nil)
+
+	_ driver.SnapshotManager = (*Driver)(nil)
 )
 
 // New makes a driver for the pool in dir, which is made if it is not there. It mounts the backing file and ends what a killed

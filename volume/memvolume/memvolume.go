@@ -51,6 +51,7 @@ type Pool struct {
 	volumes   map[string]*volume
 	snapshots map[string]*snapshot
 	unmanaged map[string]*content
+	released  map[string]*snapshot
 }
 
 type volume struct {
@@ -65,7 +66,7 @@ type snapshot struct {
 
 // NewPool makes an empty pool with room for so many bytes.
 func NewPool(bytes int64) *Pool {
-	return &Pool{total: bytes, volumes: map[string]*volume{}, snapshots: map[string]*snapshot{}, unmanaged: map[string]*content{}}
+	return &Pool{total: bytes, volumes: map[string]*volume{}, snapshots: map[string]*snapshot{}, unmanaged: map[string]*content{}, released: map[string]*snapshot{}}
 }
 
 // Driver keeps volumes in a pool in memory.
@@ -79,6 +80,8 @@ var (
 	_ driver.Reverter = (*Driver)(nil)
 	_ driver.Manager  = (*Driver)(nil)
 	_ driver.Unlocker = (*Driver)(nil)
+
+	_ driver.SnapshotManager = (*Driver)(nil)
 )
 
 // New makes a driver for the pool; o may be nil.

@@ -5,6 +5,8 @@ package computetest
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,13 +22,17 @@ const ImageID = "70a599e0-31e7-49b7-b260-868f441e862b"
 
 // Images are images in memory.
 type Images struct {
-	mu   sync.Mutex
-	have map[string]compute.Image
+	mu       sync.Mutex
+	have     map[string]compute.Image
+	contents map[string][]byte
+	order    []string
+	// Fail is asked before images are made, uploaded or deleted ("create", "upload", "delete").
+	Fail func(call string) error
 }
 
 // NewImages returns images with one in them, [ImageID].
 func NewImages() *Images {
-	i := &Images{have: map[string]compute.Image{}}
+	i := &Images{have: map[string]compute.Image{}, contents: map[string][]byte{}}
 	i.Put(compute.Image{ID: ImageID, Name: "tiny", Status: "active", Format: "qcow2", SizeBytes: 20 << 20})
 	return i
 }
@@ -49,11 +55,98 @@ func (i *Images) Image(_ context.Context, _ compute.Scope, id string) (compute.I
 	return image, nil
 }
 
-// CreateImage makes an image without content.
-func (i *Images) CreateImage(_ context.Context, _ compute.Scope, spec compute.ImageSpec) (string, error) {
-	id := uuid.NewString()
-	i.Put(compute.Image{ID: id, Name: spec.Name, Status: "active", DeviceMapping: spec.Properties["block_device_mapping"]})
-	return id, nil
+func (i *Images) fail(call string) error {
+	if i.Fail == nil {
+		return nil
+	}
+	return i.Fail(call)
+}
+
+// CreateImage makes an image, which waits for its content if it has a format.
+func (i *Images) CreateImage(_ context.Context, _ compute.Scope, spec compute.ImageSpec) error {
+	if err := i.fail("create"); err != nil {
+		return err
+	}
+	properties := maps.Clone(spec.Own)
+	maps.Copy(properties, spec.Properties)
+	image := compute.Image{
+		ID: spec.ID, Name: spec.Name, Status: "active", Format: spec.Format, MinDiskGiB: spec.MinDiskGiB, MinRAMMiB: spec.MinRAMMiB,
+		Properties: properties, KernelID: properties["kernel_id"], RamdiskID: properties["ramdisk_id"],
+		DeviceMapping: properties["block_device_mapping"],
+	}
+	if spec.Format != "" {
+		image.Status = "queued"
+	}
+	i.Put(image)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.order = append(i.order, spec.ID)
+	return nil
+}
+
+// UploadImage keeps a content.
+func (i *Images) UploadImage(_ context.Context, id string, r io.Reader, size int64) error {
+	if err := i.fail("upload"); err != nil {
+		return err
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if int64(len(content)) != size {
+		return fault.Wrap(compute.ErrInvalid, "%d bytes came and %d were announced", len(content), size)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	image, ok := i.have[id]
+	if !ok {
+		return fault.Wrap(compute.ErrNotFound, "image %s", id)
+	}
+	image.Status, image.SizeBytes = "active", size
+	i.have[id], i.contents[id] = image, content
+	return nil
+}
+
+// Content is what was uploaded to an image.
+func (i *Images) Content(id string) []byte {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.contents[id]
+}
+
+// DeleteImage forgets an image.
+func (i *Images) DeleteImage(_ context.Context, id string) error {
+	if err := i.fail("delete"); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.have, id)
+	delete(i.contents, id)
+	return nil
+}
+
+// FindImages names those with the properties, latest first.
+func (i *Images) FindImages(_ context.Context, _ string, properties map[string]string) (ids []string, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, id := range slices.Backward(i.order) {
+		image, ok := i.have[id]
+		for name, value := range properties {
+			ok = ok && image.Properties[name] == value
+		}
+		if ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Made are the images that were made of servers and are there, latest last.
+func (i *Images) Made() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(i.order), func(id string) bool { return i.have[id].ID == "" })
 }
 
 // ImageFile names a file that nobody opens.

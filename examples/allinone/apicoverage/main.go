@@ -80,6 +80,11 @@ type volumes struct{ proxiedVolumes }
 
 type proxiedVolumes = nova.Volumes // which has a method of its own name
 
+// images stands for the images that compute's old calls show.
+type images struct{ proxiedImages }
+
+type proxiedImages = nova.Images // which has a method of its own name
+
 // served are the APIs in the order of the table, with their routes; those without any have no service yet.
 func served() []struct {
 	operations string
@@ -91,7 +96,7 @@ func served() []struct {
 	}{
 		{"identity", keystone.Routes(nil, nil)},
 		{"image", glance.Routes(nil, nil)},
-		{"compute", nova.Routes(nil, &nova.Options{SecurityGroups: groups{}, Volumes: volumes{}})},
+		{"compute", nova.Routes(nil, &nova.Options{SecurityGroups: groups{}, Volumes: volumes{}, Images: images{}})},
 		{"network", neutron.Routes(nil, nil)},
 		{"lbaasv1", lbaasv1.Routes(nil)},
 		{"load-balancer", nil},

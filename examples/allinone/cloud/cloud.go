@@ -207,7 +207,7 @@ func (c *Cloud) startVolumes(ctx context.Context) error {
 func (c *Cloud) startImages(ctx context.Context) error {
 	o := &c.options
 	settings := image.Options{
-		Host: o.Name, AllowUnknownContent: true, Quota: o.ImageQuota, InUse: o.ImageInUse, Now: o.Now, Log: o.Log,
+		Host: o.Name, AllowUnknownContent: true, Quota: o.ImageQuota, InUse: o.ImageInUse, Protections: o.ImageProtections, Now: o.Now, Log: o.Log,
 		Stores: map[string]imagedriver.Store{},
 	}
 	if o.ImageWeb != nil {

@@ -29,7 +29,7 @@ func (c *Cloud) serve(ctx context.Context) {
 	}))
 	c.listenAndServe(ctx, Compute, lazily(func() http.Handler {
 		return nova.Handler(c.Compute, c.Identity, &nova.Options{
-			AuthURL: authURL, SecurityGroups: securityGroups{c.Network}, Volumes: novaVolumes{c.Volumes}, Before: o.Before, Log: o.Log,
+			AuthURL: authURL, SecurityGroups: securityGroups{c.Network}, Volumes: novaVolumes{c.Volumes}, Images: novaImages{c.Image}, Before: o.Before, Log: o.Log,
 		})
 	}))
 	c.listenAndServe(ctx, Network, lazily(func() http.Handler { return c.networkAPI(authURL) }))

@@ -19,8 +19,12 @@ type volumeImages struct{ images *image.Service }
 
 var _ volume.Images = volumeImages{}
 
+func imageScope(s volume.Scope) image.Scope {
+	return image.Scope{ProjectID: s.ProjectID, Admin: s.Admin, Roles: s.Roles}
+}
+
 func (v volumeImages) Image(ctx context.Context, scope volume.Scope, id string) (volume.Image, error) {
-	i, err := v.images.Get(ctx, image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin}, id)
+	i, err := v.images.Get(ctx, imageScope(scope), id)
 	if err != nil {
 		return volume.Image{}, err
 	}
@@ -97,7 +101,7 @@ func (d qcow2Disk) NextData(offset int64) (start, end int64, err error) {
 }
 
 func (v volumeImages) CreateImage(ctx context.Context, scope volume.Scope, spec volume.ImageSpec) (string, error) {
-	i, err := v.images.Create(ctx, image.Scope{ProjectID: scope.ProjectID, Admin: scope.Admin}, image.Spec{
+	i, err := v.images.Create(ctx, imageScope(scope), image.Spec{
 		Name: spec.Name, DiskFormat: spec.DiskFormat, ContainerFormat: spec.ContainerFormat, Visibility: image.Visibility(spec.Visibility),
 		Protected: spec.Protected, MinDisk: int64(spec.MinDiskGiB), Properties: spec.Properties,
 	}, nil)

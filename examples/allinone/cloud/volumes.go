@@ -23,7 +23,7 @@ var (
 func asVolumes() volume.Scope { return volume.Scope{Admin: true} }
 
 func volumeScope(s compute.Scope) volume.Scope {
-	return volume.Scope{ProjectID: s.ProjectID, UserID: s.UserID, Admin: s.Admin, RequestID: s.RequestID}
+	return volume.Scope{ProjectID: s.ProjectID, UserID: s.UserID, Admin: s.Admin, Roles: s.Roles, RequestID: s.RequestID}
 }
 
 func describeVolume(v *volume.Volume) compute.Volume {

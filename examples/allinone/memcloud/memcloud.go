@@ -54,6 +54,8 @@ type Options struct {
 	Wrap func(service cloud.Service, handler http.Handler) http.Handler
 	// ImageWeb is what images can be downloaded with; nil is not at all.
 	ImageWeb image.Downloader
+	// ImageProtections say who may do what with images' properties; none leaves them to the images' owners.
+	ImageProtections []image.Protection
 	// Log hears what happens; nil discards it.
 	Log *slog.Logger
 }
@@ -162,7 +164,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
 	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
-		DBs: c.dbs, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
+		DBs: c.dbs, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, ImageProtections: c.options.ImageProtections, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err

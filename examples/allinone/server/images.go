@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 
@@ -65,6 +67,40 @@ func (i *Images) open(ctx context.Context, copies string) (map[string]driver.Sto
 	}
 	store, err := cachestore.New(copies, objects) // QEMU opens files
 	return map[string]driver.Store{S3Images: store}, err
+}
+
+// ImageProperties says who may do what with images' properties: their owners everything, unless it is set.
+type ImageProperties struct {
+	// File has the rules, see [image.ReadProtections].
+	File string
+}
+
+// Settings are what can be set of it.
+func (i *ImageProperties) Settings() settings.Table {
+	return settings.Table{
+		{Name: "image-property-protections", Kind: "file", Value: settings.Text(&i.File, ""), Default: "none, images' owners may do everything",
+			Help: "says which roles may create, read, update and delete which properties of images, as Glance's property-protections.conf does"},
+	}
+}
+
+// Protections are the file's.
+func (i *ImageProperties) Protections() ([]image.Protection, error) {
+	if i.File == "" {
+		return nil, nil
+	}
+	file, err := os.Open(i.File)
+	if err != nil {
+		return nil, fmt.Errorf("image-property-protections: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	all, err := image.ReadProtections(file)
+	if err == nil && len(all) == 0 {
+		err = errors.New("nobody could do anything with any property: there is no [section] in it")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image-property-protections: %s: %w", i.File, err)
+	}
+	return all, nil
 }
 
 // ImageWeb says where images may be downloaded from, if somebody asks the image API to: from nowhere unless it is set.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/driver"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/objectstore"
@@ -58,4 +59,30 @@ func TestImagesInABucket(t *testing.T) {
 	content, err := os.ReadFile(name)
 	require.NoError(t, err)
 	require.Equal(t, "a disk", string(content))
+}
+
+func TestWhoMayDoWhatWithImagesProperties(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "protections.conf")
+	protections := func(content string, flags ...string) ([]image.Protection, error) {
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		o, err := parse(t, nil, flags...)
+		require.NoError(t, err)
+		return o.ImageProperties.Protections()
+	}
+	all, err := protections("[x]\nread = @")
+	require.NoError(t, err)
+	require.Empty(t, all, "nobody named the file")
+	flag := "-image-property-protections=" + file
+	all, err = protections("[^billing_]\nread = @\n[.*]\nread = @", flag)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	_, err = protections("# nothing", flag)
+	require.ErrorContains(t, err, "nobody could do anything")
+	_, err = protections("read = @", flag)
+	require.ErrorContains(t, err, "image-property-protections: "+file+": property protections: line 1")
+	require.NoError(t, os.Remove(file))
+	o, err := parse(t, nil, flag)
+	require.NoError(t, err)
+	_, err = o.ImageProperties.Protections()
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -22,6 +22,8 @@ type Options struct {
 	// Images says where images are kept, ImageWeb where they may be downloaded from.
 	Images   Images
 	ImageWeb ImageWeb
+	// ImageProperties says who may do what with images' properties.
+	ImageProperties ImageProperties
 	// Listeners replace Listen and Ports where they are given. The first of a service is the one that clients are told.
 	Listeners cloud.Listeners
 	// Region is the name of the cloud's only region.
@@ -32,7 +34,7 @@ type Options struct {
 
 // Settings are what can be set of the options, with their defaults. Set them by [settings.Source.Load].
 func (o *Options) Settings() settings.Table {
-	return slices.Concat(o.HostSettings(), o.Images.Settings(), o.ImageWeb.Settings(), o.API.Settings(), o.Observed.Settings())
+	return slices.Concat(o.HostSettings(), o.Images.Settings(), o.ImageWeb.Settings(), o.ImageProperties.Settings(), o.API.Settings(), o.Observed.Settings())
 }
 
 // HostSettings are those of this machine and its cloud, without those of API and Observed.

@@ -95,6 +95,9 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 		return c, err
 	}
 	c.ImageWeb = web
+	if c.ImageProtections, err = o.ImageProperties.Protections(); err != nil {
+		return c, err
+	}
 	admin, err := o.Admin()
 	if err != nil {
 		return c, err
