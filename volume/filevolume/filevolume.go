@@ -130,7 +130,7 @@ func (d *Driver) begin(ctx context.Context) error {
 	if err := d.tryClone(); err != nil {
 		return err
 	}
-	return errors.Join(os.MkdirAll(d.path(connections), 0o700), d.mend())
+	return errors.Join(os.MkdirAll(d.path(connectionsDir), 0o700), d.mend())
 }
 
 // Kind is "file".
