@@ -1,0 +1,222 @@
+//go:build linux
+
+package qcow2volume
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/process"
+	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/nbdserver"
+	"golang.org/x/sys/unix"
+)
+
+// What belongs to the storage daemon lies in a directory of its own, its socket for clients in another, which they may enter.
+const (
+	daemonDir     = "daemon"
+	monitorSocket = "monitor"
+	daemonLog     = "log"
+	socketsDir    = "sockets"
+	exportSocket  = "nbd"
+	stopGrace     = 10 * time.Second
+
+	reserveFile  = "reserve"
+	reserveBytes = 256 << 10
+)
+
+// running connects to the pool's storage daemon; nil if none runs.
+func (d *Driver) running(ctx context.Context) (*monitor, error) {
+	m, err := dialMonitor(ctx, d.path(daemonDir, monitorSocket))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, nil //nolint:nilnil // none
+	}
+	return m, err
+}
+
+// daemon connects to the pool's storage daemon, which is started if it does not run: then it serves what is connected.
+func (d *Driver) daemon(ctx context.Context) (*monitor, error) {
+	m, err := d.running(ctx)
+	if m != nil || err != nil {
+		return m, err
+	}
+	m, err = d.startDaemon(ctx)
+	if errors.Is(roomed(err), driver.ErrFull) {
+		// What is kept in a full pool can be read, and removed.
+		if err := unlessMissing(os.Remove(d.path(daemonDir, reserveFile))); err != nil {
+			return nil, err
+		}
+		m, err = d.startDaemon(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// A connection that cannot be served again says so when it is asked for.
+	_ = d.serveAll(ctx, m)
+	return m, nil
+}
+
+// reserve keeps room for starting the daemon when everything else is full. There may be none left already.
+func (d *Driver) reserve() error {
+	path := d.path(daemonDir, reserveFile)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	err := os.WriteFile(path, bytes.Repeat([]byte("reserve\n"), reserveBytes/8), 0o600)
+	if errors.Is(roomed(err), driver.ErrFull) {
+		return unlessMissing(os.Remove(path))
+	}
+	return err
+}
+
+func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
+	dir := d.path(daemonDir)
+	// One that has no sockets any more.
+	if err := nbdserver.Stop(ctx, dir); err != nil {
+		return nil, err
+	}
+	program, err := nbdserver.Program("volumes that are qcow2 files")
+	if err != nil {
+		return nil, err
+	}
+	if err := d.give(); err != nil {
+		return nil, err
+	}
+	layers, err := os.Open(d.path(layersDir))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = layers.Close() }()
+	exports, err := listenUnix(d.path(socketsDir, exportSocket), 0o666)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = exports.Close() }()
+	control, err := listenUnix(d.path(daemonDir, monitorSocket), 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = process.Start(process.Spec{
+		Dir: dir, Path: program, Output: d.path(daemonDir, daemonLog), Credential: d.account, Cloneflags: nbdserver.Sandbox(),
+		Files: []*os.File{layers, exports, control},
+		Args: []string{
+			"--chardev", "socket,id=monitor,fd=5,server=on,wait=off", "--monitor", "chardev=monitor",
+			"--nbd-server", "addr.type=fd,addr.str=4",
+		},
+	})
+	// Ours has to be closed before we connect: we would wait for ourselves.
+	if err := errors.Join(err, control.Close()); err != nil {
+		return nil, err
+	}
+	m, err := dialMonitor(ctx, d.path(daemonDir, monitorSocket))
+	if err != nil {
+		return nil, fmt.Errorf("qemu-storage-daemon does not start: %w: %s", err, nbdserver.Said(d.path(daemonDir, daemonLog)))
+	}
+	return m, nil
+}
+
+// give lets the daemon's account open the layers.
+func (d *Driver) give() error {
+	if d.account == nil {
+		return nil
+	}
+	uid, gid := int(d.account.Uid), int(d.account.Gid)
+	entries, err := os.ReadDir(d.path(layersDir))
+	if err != nil {
+		return err
+	}
+	err = os.Chown(d.path(layersDir), uid, gid)
+	for _, e := range entries {
+		info, statErr := e.Info()
+		if stat, ok := statOf(info); statErr == nil && ok && stat.Uid != d.account.Uid {
+			err = errors.Join(err, os.Lchown(d.layerPath(e.Name()), uid, gid))
+		}
+	}
+	return err
+}
+
+func statOf(info os.FileInfo) (*syscall.Stat_t, bool) {
+	if info == nil {
+		return nil, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return stat, ok
+}
+
+// export is one of the daemon's.
+type export struct {
+	ID   string
+	Node string `json:"node-name"`
+}
+
+func (m *monitor) exports() (all []export, err error) {
+	err = m.do("query-block-exports", nil, &all)
+	return all, err
+}
+
+// nodes are the layers that are open, by the names of their nodes.
+func (m *monitor) nodes() (map[string]bool, error) {
+	var all []struct {
+		Name string `json:"node-name"`
+	}
+	if err := m.do("query-named-block-nodes", map[string]any{"flat": true}, &all); err != nil {
+		return nil, err
+	}
+	nodes := map[string]bool{}
+	for _, n := range all {
+		if strings.HasPrefix(n.Name, nodePrefix) {
+			nodes[n.Name] = true
+		}
+	}
+	return nodes, nil
+}
+
+// rest closes layers that nobody uses, and ends the daemon if there are no others.
+func (d *Driver) rest(ctx context.Context, m *monitor) error {
+	nodes, err := m.nodes()
+	if err != nil {
+		return err
+	}
+	for closed := true; closed; {
+		closed = false
+		for name := range nodes {
+			var inUse *monitorError
+			switch err := m.do("blockdev-del", map[string]any{"node-name": name}, nil); {
+			case err == nil:
+				delete(nodes, name)
+				closed = true
+			case !errors.As(err, &inUse):
+				return err
+			}
+		}
+	}
+	if len(nodes) > 0 {
+		return nil
+	}
+	if exports, err := m.exports(); err != nil || len(exports) > 0 {
+		return err
+	}
+	return d.stopDaemon(ctx)
+}
+
+// stopDaemon ends it: nothing that it has open was promised to anybody.
+func (d *Driver) stopDaemon(ctx context.Context) error {
+	running, err := process.Find(d.path(daemonDir))
+	if err != nil {
+		return err
+	}
+	if running != nil {
+		if err := running.Stop(context.WithoutCancel(ctx), stopGrace); err != nil {
+			return err
+		}
+	}
+	return unlessMissing(os.Remove(filepath.Join(d.path(daemonDir), monitorSocket)))
+}

@@ -1,0 +1,264 @@
+//go:build linux
+
+// Package qcow2volume is a driver of volumes that are qcow2 files in a directory, on any file system.
+//
+//	volumes, err := qcow2volume.New(ctx, dir, nil)
+//	err = volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 100 << 30})
+//	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
+//	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})
+package qcow2volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/connections"
+	"github.com/kintoun/kintoun/volume/internal/nbdserver"
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnavailable is wrapped by errors of a host that lacks something.
+var ErrUnavailable = fault.ErrUnavailable
+
+// Directories of the pool's; records of volumes and snapshots lie beside them.
+const (
+	layersDir      = "layers"
+	connectionsDir = "connections"
+	// newPrefix begins the names of layers that are being written.
+	newPrefix = ".new-"
+)
+
+// maxDepth is how many layers stand on each other at most; maxHidden how many of them no volume and no snapshot shows, before a
+// removal merges some.
+const (
+	maxDepth  = 200
+	maxHidden = 8
+)
+
+// Options changes what a pool is.
+type Options struct {
+	// Host is the name of the pool's own host in connections; it reaches volumes by a Unix socket. Default: the host's name.
+	Host string
+	// Listen is the IP address at which other hosts reach this one; for each of their connections a server of the Network
+	// Block Device protocol listens there, on a port of its own, and lets in by TLS who has that connection's certificate.
+	// Empty: other hosts cannot connect.
+	Listen string
+	// User is the account that the storage daemon and those servers run as; it then owns the layers. Empty is who this process
+	// is.
+	User string
+}
+
+// Driver keeps volumes in a directory.
+type Driver struct {
+	dir     string
+	o       Options
+	account *syscall.Credential // of o.User
+	direct  bool                // the file system can be read and written past the host's cache
+
+	// mu is held while records, layers and what the daemon has open change. Contents are read and written without it.
+	mu sync.Mutex
+}
+
+var (
+	_ driver.Volumes  = (*Driver)(nil)
+	_ driver.Reverter = (*Driver)(nil)
+	_ driver.Manager  = (*Driver)(nil)
+	_ driver.Unlocker = (*Driver)(nil)
+)
+
+// New makes a driver for the pool in dir, which is made if it is not there. It ends what a killed process has begun, and has
+// volumes that are connected served again. o may be nil.
+func New(ctx context.Context, dir string, o *Options) (*Driver, error) {
+	d := &Driver{}
+	if o != nil {
+		d.o = *o
+	}
+	if err := d.begin(ctx, dir); err != nil {
+		return nil, fmt.Errorf("qcow2volume: pool %s: %w", dir, err)
+	}
+	return d, nil
+}
+
+func (d *Driver) begin(ctx context.Context, dir string) (err error) {
+	if d.dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if d.o.Host == "" {
+		if d.o.Host, err = os.Hostname(); err != nil {
+			return err
+		}
+	}
+	if d.account, err = nbdserver.Account(d.o.User); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{layersDir, connectionsDir, daemonDir, socketsDir} {
+		if err := os.MkdirAll(d.path(name), 0o700); err != nil {
+			return err
+		}
+	}
+	// Servers that may know nothing but the socket enter its directory by a descriptor.
+	if err := os.Chmod(d.path(socketsDir), 0o711); err != nil {
+		return err
+	}
+	if d.direct, err = d.tryDirect(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return errors.Join(d.mend(ctx), d.reserve())
+}
+
+// tryDirect says whether the file system can be written to past the host's cache. A full one says nothing.
+func (d *Driver) tryDirect() (bool, error) {
+	path := d.layerPath(newPrefix + "direct")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_DIRECT, 0o600)
+	direct := err == nil
+	if direct {
+		err = f.Close()
+	} else if errors.Is(err, unix.EINVAL) || errors.Is(roomed(err), driver.ErrFull) {
+		err = nil
+	}
+	return direct, errors.Join(err, unlessMissing(os.Remove(path)))
+}
+
+// mend ends what killed processes began, or takes it away, and makes durable what they did: who finds it will build on it.
+func (d *Driver) mend(ctx context.Context) error {
+	if err := d.mendFiles(); err != nil {
+		return err
+	}
+	m, err := d.running(ctx)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		volumes, err := d.connected()
+		if err != nil || len(volumes) == 0 {
+			return err
+		}
+		if m, err = d.startDaemon(ctx); err != nil {
+			return err
+		}
+	}
+	defer m.close()
+	exports, err := m.exports()
+	if err != nil {
+		return err
+	}
+	for _, e := range exports {
+		if strings.HasPrefix(e.ID, devicePrefix) {
+			err = errors.Join(err, m.remove(ctx, e.ID))
+		}
+	}
+	// A connection that cannot be served says so when it is asked for again.
+	_ = d.serveAll(ctx, m)
+	return errors.Join(err, d.rest(ctx, m))
+}
+
+func (d *Driver) mendFiles() error {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch path := d.path(e.Name()); {
+		case strings.HasPrefix(e.Name(), doneGroup):
+			err = errors.Join(err, d.place(path))
+		case strings.HasPrefix(e.Name(), makingGroup), strings.HasSuffix(e.Name(), ".json.new"):
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	if entries, readErr := os.ReadDir(d.path(layersDir)); readErr != nil {
+		err = errors.Join(err, readErr)
+	} else {
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), newPrefix) {
+				err = errors.Join(err, unlessMissing(os.Remove(d.layerPath(e.Name()))))
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	g, err := d.graph()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for name := range g.layers {
+		names = append(names, name)
+	}
+	return errors.Join(d.collect(g, names...), d.mendNames(), connections.SyncDir(d.dir), connections.SyncDir(d.path(layersDir)))
+}
+
+func (d *Driver) connections() connections.Store { return connections.Store(d.path(connectionsDir)) }
+
+// connected are the connections of all volumes.
+func (d *Driver) connected() (all []connections.Connection, err error) {
+	volumes, err := d.connections().Volumes()
+	for _, v := range volumes {
+		list, listErr := d.connections().Of(v)
+		all, err = append(all, list...), errors.Join(err, listErr)
+	}
+	return all, err
+}
+
+// Kind is "qcow2".
+func (d *Driver) Kind() string { return "qcow2" }
+
+// Capacity is the file system's.
+func (d *Driver) Capacity(ctx context.Context) (driver.Capacity, error) {
+	all, err := d.List(ctx)
+	if err != nil {
+		return driver.Capacity{}, err
+	}
+	var stat unix.Statfs_t
+	if err := unix.Statfs(d.dir, &stat); err != nil {
+		return driver.Capacity{}, fmt.Errorf("qcow2volume: %w", &os.PathError{Op: "statfs", Path: d.dir, Err: err})
+	}
+	c := driver.Capacity{Total: int64(stat.Blocks) * stat.Bsize, Free: int64(stat.Bavail) * stat.Bsize, Thin: true, Shared: true, Encryption: true, Remote: d.o.Listen != ""}
+	for _, o := range all {
+		c.Provisioned += o.Bytes
+	}
+	return c, nil
+}
+
+// List says what exists. What killed calls left, a new driver has ended or taken away: nothing is partial.
+func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	records, err := d.records()
+	if err != nil {
+		return nil, fmt.Errorf("qcow2volume: %w", err)
+	}
+	var all []driver.Observed
+	for _, r := range records {
+		x, err := d.layer(r.Layer)
+		o := driver.Observed{Kind: r.kind, ID: r.id, VolumeID: r.VolumeID, Bytes: x.bytes - r.Outside, Used: x.used}
+		if err == nil && r.kind == driver.KindVolume {
+			var list []connections.Connection
+			list, err = d.connections().Of(r.id)
+			for _, c := range list {
+				o.Connections = append(o.Connections, c.ID)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("qcow2volume: %s %s: %w", r.kind, r.id, err)
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
