@@ -220,3 +220,18 @@ func (d *Driver) stopDaemon(ctx context.Context) error {
 	}
 	return unlessMissing(os.Remove(filepath.Join(d.path(daemonDir), monitorSocket)))
 }
+
+// Stop ends everything that runs for the pool, for a host that is shut down: connected volumes are cut off from their servers. What
+// was flushed is durable. The next New has them served again.
+func (d *Driver) Stop(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all, err := d.connected()
+	for _, c := range all {
+		err = errors.Join(err, nbdserver.Stop(ctx, d.connections().Dir(c.Connection)))
+	}
+	if err = errors.Join(err, d.stopDaemon(ctx)); err != nil {
+		return fmt.Errorf("qcow2volume: %w", err)
+	}
+	return nil
+}

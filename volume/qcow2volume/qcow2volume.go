@@ -1,11 +1,57 @@
 //go:build linux
 
-// Package qcow2volume is a driver of volumes that are qcow2 files in a directory, on any file system.
+// Package qcow2volume is a driver of volumes that are qcow2 files in a directory, on any file system: for hosts whose own shares no
+// blocks between files (ext4), where package filevolume needs one in a file.
 //
-//	volumes, err := qcow2volume.New(ctx, dir, nil)
+//	volumes, err := qcow2volume.New(ctx, dir, &qcow2volume.Options{Host: "host1"})
 //	err = volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 100 << 30})
 //	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
 //	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})
+//
+// # Layers
+//
+// A content is a layer, the file layers/UUID.qcow2, and those that it stands on, named in the files' headers by names in the same
+// directory. A volume is the record volume-ID.json, which names the layer that it writes to; a snapshot is snapshot-ID.json, which
+// names one that nobody writes to any more. A snapshot freezes the volume's layer, and the volume goes on in a new, empty one above
+// it; a clone is a new layer above the same. Both write some 256 KiB, and take milliseconds whatever the size. There is nothing
+// else: a copy of the directory (cp -a --sparse=always, while nothing is connected) is a copy of the pool.
+//
+// What was removed and others stand on stays, shown by nobody, until nothing stands on it: a removal copies nothing, and gives no
+// room back that others still read. Each layer that is looked through costs a read that finds nothing in it some microseconds,
+// and memory for its tables. When a removal leaves more than 8 hidden layers in one line, the smallest that only one stands on
+// is copied into that one, while other calls wait; contents are read and written meanwhile. A line of 200 layers grows no more
+// ([driver.ErrBusy]): more than 198 snapshots of one volume that are kept at once. A removal reads the headers of all the pool's
+// layers, some 20 µs each.
+//
+// # The storage daemon
+//
+// While a volume is connected, or a content is open here, one qemu-storage-daemon has all of the pool's layers open that are in use,
+// and nobody else opens one; it ends with the last use. One for all, because that makes snapshots of several volumes in use one
+// moment's, by one transaction, and because layers that several stand on are open once. Its price is that volumes in use share one
+// process and its thread, and wait together when it is killed: a call to the driver starts it again, with all that is connected,
+// where QEMU's clients find it by themselves. A volume that grows in use breaks off its clients' connections, which has them see
+// the size.
+//
+// Servers on the pool's own host ([Options.Host]) are given the daemon's Unix socket. It holds the exports of all that is connected,
+// and NBD knows no owners: who may enter its directory reaches all of them. A QEMU that a guest has taken over is held off
+// other volumes by that of another host: for each connection from there another daemon runs, a client of the first, which lets in by
+// TLS who has its certificate, on a port of [Options.Listen]. They run as [Options.User], in namespaces of their own, outlive this
+// process and are found again.
+//
+// An encrypted volume is a LUKS container of version 1 inside the layers, which the server's QEMU opens; a passphrase is never
+// written.
+//
+// What it needs of the host, [Probe] tries: Linux, and qemu-storage-daemon of QEMU 6.1 or newer. Any file system will do; on one
+// without O_DIRECT the host's cache is used, and flushed when the guest flushes.
+//
+// What it will not do: reserve room. A pool may promise more than it has; a guest that writes when nothing is left gets an error
+// (ENOSPC), which QEMU can be told to wait after. One process at a time works on a pool. A volume has at most 2 PiB. One that is open
+// here does not grow (ErrBusy).
+//
+// Everything is written under another name, made durable, then named at once. A process that is killed leaves layers that nothing
+// refers to, which the next [New] removes; a daemon that is killed loses nothing that was flushed, and may leave clusters in a layer
+// that nothing refers to, which cost their room (qemu-img check -r leaks). Errors are those of the contract; [ErrUnavailable] where
+// the host lacks something. Everything is safe for concurrent use as the contract says.
 package qcow2volume
 
 import (
