@@ -75,7 +75,7 @@ func (d *Driver) begun(ctx context.Context, want driver.Connection) (c connectio
 			_ = m.remove(ctx, connectionExport(want)) // it may have none
 		}
 	}
-	if err := d.serveVolume(m, r); err != nil {
+	if err := d.serveVolume(ctx, m, r); err != nil {
 		return c, fresh, 0, target, err
 	}
 	x, err := d.layer(r.Layer)
@@ -88,12 +88,12 @@ func (d *Driver) begun(ctx context.Context, want driver.Connection) (c connectio
 }
 
 // serveVolume has the daemon serve all connections of a volume that it does not serve.
-func (d *Driver) serveVolume(m *monitor, r record) error {
+func (d *Driver) serveVolume(ctx context.Context, m *monitor, r record) error {
 	list, err := d.connections().Of(r.id)
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	if err := d.advance(m, r); err != nil {
+	if err := d.advance(ctx, m, r); err != nil {
 		return err
 	}
 	if err := d.open(m, r.Layer, true); err != nil {
@@ -123,7 +123,7 @@ func (d *Driver) serveAll(ctx context.Context, m *monitor) error {
 	for _, id := range volumes {
 		r, recordErr := d.record(driver.KindVolume, id)
 		if recordErr == nil {
-			recordErr = d.serveVolume(m, r)
+			recordErr = d.serveVolume(ctx, m, r)
 		}
 		err = errors.Join(err, recordErr, ctx.Err())
 	}

@@ -121,7 +121,7 @@ func (d *Driver) openable(id string, access driver.Access) (record, error) {
 // exported has the daemon export a content to this process.
 func (d *Driver) exported(ctx context.Context, m *monitor, r record, access driver.Access) (*device, error) {
 	if r.kind == driver.KindVolume {
-		if err := d.advance(m, r); err != nil {
+		if err := d.advance(ctx, m, r); err != nil {
 			return nil, err
 		}
 	}

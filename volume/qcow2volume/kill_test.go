@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +27,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/qcow2volume"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 var kills = flag.Int("kills", 15, "how often TestKill kills a process")
@@ -62,28 +64,60 @@ func (s step) on(state map[string]thing) map[string]thing {
 // acknowledged, what was under way wholly or not at all, and nothing else.
 func TestKill(t *testing.T) {
 	need(t)
-	dir, o := pool(t, filepath.Join(t.TempDir(), "pool"), local()), local()
-	d := driverOf(t, dir, o)
-	state := map[string]thing{}
+	dir := pool(t, filepath.Join(t.TempDir(), "pool"), local())
+	k := killing{dir: dir, state: map[string]thing{}}
 	for round := range *kills {
-		var pending []step
-		state, pending = killed(t, dir, o, state)
-		d = driverOf(t, dir, o)
+		pending := k.kill(t, nil)
+		d := driverOf(t, dir, local())
 		found := inspect(t, d)
 		for _, s := range pending {
-			state = settled(t, s, state, found)
+			k.state = settled(t, s, k.state, found)
 		}
-		requireSame(t, state, found, round)
-		requireTidy(t, dir)
-		if len(state) > 60 {
-			removeAll(t, d, state)
-			state = map[string]thing{}
-			require.Empty(t, layersOf(t, dir))
-		}
+		requireSame(t, k.state, found, round)
+		k.tidy(t, d, round == *kills-1)
 	}
-	removeAll(t, d, state)
+}
+
+// TestPower has the power fail, too.
+func TestPower(t *testing.T) {
+	need(t)
+	ext4 := newDisk(t, 1<<30)
+	dir := pool(t, filepath.Join(ext4.dir, "pool"), local())
+	k := killing{dir: dir, state: map[string]thing{}}
+	for round := range *kills {
+		pending := k.kill(t, &ext4)
+		ext4.unmount(t)
+		ext4.mount(t)
+		d := driverOf(t, dir, local())
+		found := inspect(t, d)
+		for _, s := range pending {
+			if !maps.Equal(k.state, found) { // one did everything up to some step
+				k.state = s.on(k.state)
+			}
+		}
+		requireSame(t, k.state, found, round)
+		mendLeaks(t, dir)
+		k.tidy(t, d, round == *kills-1)
+	}
+}
+
+// killing is a pool that processes work on, and what it is known to hold.
+type killing struct {
+	dir   string
+	state map[string]thing
+}
+
+// tidy fails if the directory has anything but what belongs there, and removes everything when it is much or the last time.
+func (k *killing) tidy(t *testing.T, d *qcow2volume.Driver, last bool) {
+	t.Helper()
+	requireTidy(t, k.dir)
+	if len(k.state) < 60 && !last {
+		return
+	}
+	removeAll(t, d, k.state)
+	k.state = map[string]thing{}
 	require.Empty(t, inspect(t, d))
-	require.Empty(t, layersOf(t, dir))
+	require.Empty(t, layersOf(t, k.dir))
 }
 
 // requireSame compares without printing what is the same.
@@ -123,37 +157,89 @@ func settled(t *testing.T, s step, before, found map[string]thing) map[string]th
 	return before
 }
 
-// killed runs workers and kills them. It returns what was acknowledged, and what was under way.
-func killed(t *testing.T, dir string, o *qcow2volume.Options, state map[string]thing) (map[string]thing, []step) {
+// kill runs workers and kills them; or one, for which the power fails as soon as it has acknowledged something, before anything else
+// is made durable. It keeps what was acknowledged, and returns what was under way. Of the one it is all that it began, in order: what
+// it says when its file system is gone may not be true.
+func (k *killing) kill(t *testing.T, power *disk) []step {
 	t.Helper()
 	child := exec.Command("/proc/self/exe")
-	options, err := json.Marshal(o)
-	require.NoError(t, err)
-	child.Env = append(os.Environ(), killVariable+"="+dir, "QCOW2VOLUME_TEST_OPTIONS="+string(options))
-	child.Stderr = os.Stderr
+	child.Env = append(os.Environ(), killVariable+"="+k.dir)
+	if power != nil {
+		child.Env = append(child.Env, "QCOW2VOLUME_TEST_WORKERS=1") // it fails, and says so
+	} else {
+		child.Stderr = os.Stderr
+	}
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	pending := map[int]step{}
 	lines := bufio.NewScanner(out)
 	die := rand.IntN(120)
+	if power != nil {
+		die = 2*rand.IntN(40) + 1
+	}
+	var lost []step
 	for n := 0; lines.Scan(); n++ {
 		var s step
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &s), lines.Text())
-		if s.Set == nil && s.Del == nil {
-			state = pending[s.Worker].on(state)
+		done := s.Set == nil && s.Del == nil
+		switch {
+		case power != nil && n > die:
+			if !done {
+				lost = append(lost, s)
+			}
+			continue
+		case done:
+			k.state = pending[s.Worker].on(k.state)
 			delete(pending, s.Worker)
-		} else {
+		default:
 			pending[s.Worker] = s
 		}
-		if n == die {
+		if n == die && power != nil {
+			loseLog(t, power.dir)
+			_ = child.Process.Kill()
+			killDaemon(t, k.dir)
+		}
+		if n == die && power == nil {
 			// Not only at moments when it writes a line.
 			time.AfterFunc(time.Duration(rand.IntN(20_000))*time.Microsecond, func() { _ = child.Process.Signal(syscall.SIGKILL) })
 		}
 	}
 	require.Error(t, child.Wait())
-	require.False(t, child.ProcessState.Exited(), "it ended by itself")
-	return state, slices.Collect(maps.Values(pending))
+	require.True(t, power != nil || !child.ProcessState.Exited(), "it ended by itself")
+	if power != nil {
+		killDaemon(t, k.dir)
+	}
+	return append(slices.Collect(maps.Values(pending)), lost...)
+}
+
+// loseLog has the file system forget what was not made durable, as if the power had failed (EXT4_IOC_SHUTDOWN of ext4.h, with
+// EXT4_GOING_FLAGS_NOLOGFLUSH).
+func loseLog(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	const shutdown, noLogFlush = 0x8004587d, 2
+	require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), shutdown, noLogFlush))
+	require.NoError(t, f.Close())
+}
+
+// killDaemon kills the pool's storage daemon, whose file system is gone, and waits until it has ended.
+func killDaemon(t *testing.T, dir string) {
+	t.Helper()
+	mark := "KINTOUN_PROCESS=" + filepath.Join(dir, "daemon")
+	processes, err := filepath.Glob("/proc/[0-9]*/environ")
+	require.NoError(t, err)
+	for _, path := range processes {
+		env, err := os.ReadFile(path)
+		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), mark) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		require.NoError(t, err)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(filepath.Dir(path), "fd", "3")); return err != nil }, 10*time.Second, time.Millisecond)
+	}
 }
 
 // inspect reads what the pool holds.
@@ -230,17 +316,17 @@ func (w *worker) do(s step, do func(context.Context) error) {
 
 // beKilled works until it is killed.
 func beKilled(dir string) int {
-	var o qcow2volume.Options
-	if err := json.Unmarshal([]byte(os.Getenv("QCOW2VOLUME_TEST_OPTIONS")), &o); err != nil {
-		panic(err)
-	}
-	d, err := qcow2volume.New(context.Background(), dir, &o)
+	d, err := qcow2volume.New(context.Background(), dir, local())
 	if err != nil {
 		panic(err)
 	}
 	var wg sync.WaitGroup
 	var out sync.Mutex
-	for n := range 4 {
+	workers := 4
+	if os.Getenv("QCOW2VOLUME_TEST_WORKERS") != "" {
+		workers = 1
+	}
+	for n := range workers {
 		w := &worker{Driver: d, number: n, out: &out, state: map[string]thing{}}
 		wg.Go(func() {
 			for {

@@ -198,11 +198,6 @@ func (d *Driver) Release(ctx context.Context, id string) (string, error) {
 	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
 		return "", fmt.Errorf("qcow2volume: volume %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.unconnected(id); err != nil {
-		return "", err
-	}
 	name, err := d.release(ctx, id)
 	if err != nil {
 		return "", fmt.Errorf("qcow2volume: release volume %s: %w", id, roomed(err))
@@ -211,32 +206,48 @@ func (d *Driver) Release(ctx context.Context, id string) (string, error) {
 }
 
 func (d *Driver) release(ctx context.Context, id string) (string, error) {
+	layer, below, err := d.whole(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if below != "" {
+		if err := d.streamed(ctx, layer, ""); err != nil {
+			return "", err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	r, err := d.record(driver.KindVolume, id)
 	if err != nil {
 		return "", err
 	}
-	name := releasedPrefix + id + "." + formatOf(r.Layer)
+	if r.Layer != layer {
+		return "", fmt.Errorf("something was made of it meanwhile: %w", driver.ErrBusy)
+	}
+	name := releasedPrefix + id + "." + formatOf(layer)
 	if r.Outside > 0 {
 		name += encryptedSuffix
 	}
-	x, err := d.layer(r.Layer)
+	if err := d.shareName(d.layerPath(layer), d.path(name), false); err != nil {
+		return "", err
+	}
+	return name, errors.Join(d.forget(r), d.discard(layer, below))
+}
+
+// whole begins to make a volume's layer one that stands on no other, if it stands on one.
+func (d *Driver) whole(ctx context.Context, id string) (layer, below string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.connections().None(id); err != nil {
+		return "", "", err
+	}
+	r, err := d.record(driver.KindVolume, id)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	if x.backing != "" {
-		if err := d.stream(ctx, r.Layer, "", true); err != nil {
-			return "", err
-		}
+	x, err := d.layer(r.Layer)
+	if err == nil && x.backing != "" {
+		err = d.stream(ctx, r.Layer, "", true)
 	}
-	if err := d.shareName(d.layerPath(r.Layer), d.path(name), false); err != nil {
-		return "", err
-	}
-	if err := d.forget(r); err != nil {
-		return "", err
-	}
-	names := []string{r.Layer}
-	if x.backing != "" {
-		names = append(names, x.backing)
-	}
-	return name, d.discard(names...)
+	return r.Layer, x.backing, err
 }

@@ -38,7 +38,7 @@ type answer struct {
 	Return json.RawMessage
 	Error  *monitorError
 	Event  string
-	Data   struct{ ID, Device, Error string }
+	Data   struct{ ID string }
 }
 
 // dialMonitor connects to the socket.

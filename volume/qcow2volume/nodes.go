@@ -107,7 +107,7 @@ func (d *Driver) behind(m *monitor, r record) (string, error) {
 // advance has the daemon go on in the layers that the volumes' records say, all at one moment: one transaction stops the writes to
 // all of them before it lets any go on. A process that was killed while it took a snapshot, or a daemon that could not, may have
 // left one behind.
-func (d *Driver) advance(m *monitor, volumes ...record) error {
+func (d *Driver) advance(ctx context.Context, m *monitor, volumes ...record) error {
 	var actions []map[string]any
 	for _, r := range volumes {
 		below, err := d.behind(m, r)
@@ -116,6 +116,9 @@ func (d *Driver) advance(m *monitor, volumes ...record) error {
 		}
 		if below == "" {
 			continue
+		}
+		if err := m.finish(ctx, below); err != nil {
+			return err
 		}
 		if nodes, err := m.nodes(); err != nil {
 			return err

@@ -19,7 +19,7 @@
 // What was removed and others stand on stays, shown by nobody, until nothing stands on it: a removal copies nothing, and gives no
 // room back that others still read. Each layer that is looked through costs a read that finds nothing in it some microseconds,
 // and memory for its tables. When a removal leaves more than 8 hidden layers in one line, the smallest that only one stands on
-// is copied into that one, while other calls wait; contents are read and written meanwhile. A line of 200 layers grows no more
+// is copied into that one before the removal returns; everything else goes on meanwhile. A line of 200 layers grows no more
 // ([driver.ErrBusy]): more than 198 snapshots of one volume that are kept at once. A removal reads the headers of all the pool's
 // layers, some 20 µs each.
 //
@@ -58,6 +58,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -284,22 +285,15 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	records, err := d.records()
 	if err != nil {
 		return nil, fmt.Errorf("qcow2volume: %w", err)
 	}
 	var all []driver.Observed
 	for _, r := range records {
-		x, err := d.layer(r.Layer)
-		o := driver.Observed{Kind: r.kind, ID: r.id, VolumeID: r.VolumeID, Bytes: x.bytes - r.Outside, Used: x.used}
-		if err == nil && r.kind == driver.KindVolume {
-			var list []connections.Connection
-			list, err = d.connections().Of(r.id)
-			for _, c := range list {
-				o.Connections = append(o.Connections, c.ID)
-			}
+		o, err := d.observe(r)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
 		}
 		if err != nil {
 			return nil, fmt.Errorf("qcow2volume: %s %s: %w", r.kind, r.id, err)
@@ -308,3 +302,31 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 	}
 	return all, nil
 }
+
+func (d *Driver) observe(r record) (driver.Observed, error) {
+	x, err := d.layer(r.Layer)
+	for errors.Is(err, fs.ErrNotExist) {
+		// It may have gone on in another.
+		now, recordErr := d.record(r.kind, r.id)
+		if recordErr != nil {
+			return driver.Observed{}, recordErr
+		}
+		if now == r {
+			return driver.Observed{}, errors.Join(errLost, errors.New(err.Error()))
+		}
+		r = now
+		x, err = d.layer(r.Layer)
+	}
+	o := driver.Observed{Kind: r.kind, ID: r.id, VolumeID: r.VolumeID, Bytes: x.bytes - r.Outside, Used: x.used}
+	if err != nil || r.kind != driver.KindVolume {
+		return o, err
+	}
+	list, err := d.connections().Of(r.id)
+	for _, c := range list {
+		o.Connections = append(o.Connections, c.ID)
+	}
+	return o, err
+}
+
+// errLost is the error of a record without its file.
+var errLost = errors.New("its layer is missing")

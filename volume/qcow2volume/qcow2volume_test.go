@@ -204,29 +204,43 @@ func factory(options func() *qcow2volume.Options) drivertest.Factory {
 	return func(t testing.TB) drivertest.Pool {
 		need(t)
 		p := suitePool(t, filepath.Join(t.TempDir(), "pool"), options())
-		p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, filepath.Join(small(t), "pool"), options()) }
+		p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, filepath.Join(newDisk(t, 64<<20).dir, "pool"), options()) }
 		return p
 	}
 }
 
-// small is a directory with an ext4 of its own, which cannot share blocks between files.
-func small(t testing.TB) string {
+// disk is a directory with an ext4 of its own, which cannot share blocks between files.
+type disk struct{ image, dir string }
+
+func newDisk(t testing.TB, bytes int64) disk {
 	t.Helper()
 	labtest.Require(t)
 	labtest.RequireProgram(t, "mkfs.ext4", "e2fsprogs")
 	top := t.TempDir()
-	image, dir := filepath.Join(top, "image"), filepath.Join(top, "mounted")
-	run := func(program string, args ...string) {
-		out, err := exec.CommandContext(cleanup(t), program, args...).CombinedOutput()
-		require.NoError(t, err, "%s: %s", program, out)
-	}
-	require.NoError(t, os.WriteFile(image, nil, 0o600))
-	require.NoError(t, os.Truncate(image, 64<<20))
-	run("mkfs.ext4", "-q", "-F", image)
-	require.NoError(t, os.Mkdir(dir, 0o755))
-	run("mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { run("umount", dir) })
-	return dir
+	d := disk{filepath.Join(top, "image"), filepath.Join(top, "mounted")}
+	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
+	require.NoError(t, os.Truncate(d.image, bytes))
+	run(t, "mkfs.ext4", "-q", "-F", d.image)
+	require.NoError(t, os.Mkdir(d.dir, 0o755))
+	d.mount(t)
+	t.Cleanup(func() { d.unmount(t) })
+	return d
+}
+
+func (d disk) mount(t testing.TB) {
+	t.Helper()
+	run(t, "mount", "-o", "loop", d.image, d.dir)
+}
+
+func (d disk) unmount(t testing.TB) {
+	t.Helper()
+	run(t, "umount", d.dir)
+}
+
+func run(t testing.TB, program string, args ...string) {
+	t.Helper()
+	out, err := exec.CommandContext(cleanup(t), program, args...).CombinedOutput()
+	require.NoError(t, err, "%s %v: %s", program, args, out)
 }
 
 func TestVolumes(t *testing.T) { drivertest.TestVolumes(t, factory(local)) }

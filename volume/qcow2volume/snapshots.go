@@ -87,7 +87,7 @@ func (d *Driver) freeze(ctx context.Context, volumes ...record) ([]record, error
 	}
 	if m != nil {
 		defer m.close()
-		if err := d.advance(m, volumes...); err != nil {
+		if err := d.advance(ctx, m, volumes...); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +114,7 @@ func (d *Driver) freeze(ctx context.Context, volumes ...record) ([]record, error
 		moved = append(moved, r)
 	}
 	if m != nil {
-		if err := d.advance(m, moved...); err != nil {
+		if err := d.advance(ctx, m, moved...); err != nil {
 			return nil, err
 		}
 	}
@@ -149,8 +149,6 @@ func (d *Driver) RemoveSnapshot(ctx context.Context, id string) error {
 	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
 		return fmt.Errorf("qcow2volume: snapshot %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if err := d.remove(ctx, driver.KindSnapshot, id); err != nil {
 		return fmt.Errorf("qcow2volume: snapshot %s: %w", id, err)
 	}

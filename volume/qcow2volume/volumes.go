@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -116,11 +117,11 @@ func (d *Driver) grow(ctx context.Context, r record, bytes int64) error {
 		return err
 	}
 	defer m.close()
-	return errors.Join(d.resize(ctx, m, r, r.Outside+bytes), d.serveVolume(m, r), d.rest(ctx, m))
+	return errors.Join(d.resize(ctx, m, r, r.Outside+bytes), d.serveVolume(ctx, m, r), d.rest(ctx, m))
 }
 
 func (d *Driver) resize(ctx context.Context, m *monitor, r record, bytes int64) error {
-	if err := d.advance(m, r); err != nil {
+	if err := d.advance(ctx, m, r); err != nil {
 		return err
 	}
 	if err := d.open(m, r.Layer, true); err != nil {
@@ -149,37 +150,50 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	if err := errors.Join(ctx.Err(), driver.CheckID(id)); err != nil {
 		return fmt.Errorf("qcow2volume: volume %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.unconnected(id); err != nil {
-		return err
-	}
 	if err := d.remove(ctx, driver.KindVolume, id); err != nil {
 		return fmt.Errorf("qcow2volume: volume %s: %w", id, err)
 	}
 	return nil
 }
 
-// remove deletes what shows a layer; the layer stays while others stand on it.
+// remove deletes what shows a layer; the layer stays while others stand on it. What cannot be merged then is some other time: it is
+// removed, and whoever asks again is told so.
 func (d *Driver) remove(ctx context.Context, kind driver.Kind, id string) error {
-	r, err := d.record(kind, id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	work, err := d.removed(ctx, kind, id)
+	if err == nil && work != nil {
+		_ = d.merged(ctx, work)
 	}
+	return err
+}
+
+func (d *Driver) removed(ctx context.Context, kind driver.Kind, id string) (*merging, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if kind == driver.KindVolume {
+		if err := d.connections().None(id); err != nil {
+			return nil, err
+		}
+		if err := os.RemoveAll(d.path(connectionsDir, id)); err != nil {
+			return nil, err
+		}
+	}
+	r, err := d.record(kind, id)
 	if err != nil {
-		return err
+		return nil, unlessMissing(err)
 	}
 	if err := d.forget(r); err != nil {
-		return err
+		return nil, err
 	}
 	g, err := d.graph()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := d.collect(g, r.Layer); err != nil {
-		return err
+		return nil, err
 	}
-	// It is removed, and whoever asks again is told so: what could not be merged is merged some other time.
-	_ = d.merge(ctx, g, g.lowest(r.Layer))
-	return nil
+	work, err := d.merge(ctx, g, g.lowest(r.Layer))
+	if err != nil {
+		work = nil
+	}
+	return work, nil
 }
