@@ -117,7 +117,7 @@ func (d *Driver) advance(ctx context.Context, m *monitor, volumes ...record) err
 		if below == "" {
 			continue
 		}
-		if err := m.finish(ctx, below); err != nil {
+		if err := d.finish(ctx, m, below); err != nil {
 			return err
 		}
 		if nodes, err := m.nodes(); err != nil {

@@ -198,6 +198,9 @@ func (d *Driver) mend(ctx context.Context) error {
 		}
 	}
 	defer m.close()
+	if err := d.cancelJobs(ctx, m); err != nil {
+		return err
+	}
 	exports, err := m.exports()
 	if err != nil {
 		return err

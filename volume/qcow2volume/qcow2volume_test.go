@@ -204,7 +204,9 @@ func factory(options func() *qcow2volume.Options) drivertest.Factory {
 	return func(t testing.TB) drivertest.Pool {
 		need(t)
 		p := suitePool(t, filepath.Join(t.TempDir(), "pool"), options())
-		p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, filepath.Join(newDisk(t, 64<<20).dir, "pool"), options()) }
+		p.Small = func(t testing.TB) drivertest.Pool {
+			return suitePool(t, filepath.Join(newDisk(t, 64<<20).dir, "pool"), options())
+		}
 		return p
 	}
 }

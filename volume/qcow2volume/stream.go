@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/nbd"
 	"github.com/kintoun/kintoun/volume/internal/nbdserver"
 )
 
@@ -73,7 +75,7 @@ func (d *Driver) stream(ctx context.Context, name, base string, writable bool) e
 		return err
 	}
 	defer m.close()
-	arguments := map[string]any{"job-id": jobOf(name), "device": nodeOf(name)}
+	arguments := map[string]any{"job-id": jobOf(name), "device": nodeOf(name), "auto-finalize": false}
 	if base != "" {
 		arguments["base-node"], arguments["backing-file"] = nodeOf(base), base
 	}
@@ -86,17 +88,15 @@ func (d *Driver) stream(ctx context.Context, name, base string, writable bool) e
 	return nil
 }
 
-// streamed waits until a layer stands on the base, and nobody works on it any more.
+// streamed waits until a layer durably stands on the base, and nobody works on it any more.
 func (d *Driver) streamed(ctx context.Context, name, base string) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if working, err := d.streaming(ctx, name); err != nil || !working {
-			x, layerErr := d.layer(name)
-			if err = errors.Join(err, layerErr); err == nil && x.backing != base {
-				err = fmt.Errorf("layer %s could not be made to stand on %q: %s", name, base, nbdserver.Said(d.path(daemonDir, daemonLog)))
-			}
+		if working, err := d.streaming(ctx, name); err != nil {
 			return err
+		} else if !working {
+			break
 		}
 		select {
 		case <-tick.C:
@@ -104,6 +104,22 @@ func (d *Driver) streamed(ctx context.Context, name, base string) error {
 			return ctx.Err()
 		}
 	}
+	if err := syncFile(d.layerPath(name)); err != nil {
+		return err
+	}
+	x, err := d.layer(name)
+	if err == nil && x.backing != base {
+		err = fmt.Errorf("layer %s could not be made to stand on %q: %s", name, base, nbdserver.Said(d.path(daemonDir, daemonLog)))
+	}
+	return err
+}
+
+func syncFile(path string) error {
+	f, err := open(path, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (d *Driver) streaming(ctx context.Context, name string) (bool, error) {
@@ -114,19 +130,19 @@ func (d *Driver) streaming(ctx context.Context, name string) (bool, error) {
 		return false, err
 	}
 	defer m.close()
-	working, err := m.works(name)
+	working, err := d.attend(ctx, m, name)
 	if err == nil && !working {
 		err = d.rest(ctx, m)
 	}
 	return working, err
 }
 
-// finish waits until nobody copies into a layer: meanwhile nothing can be put above it.
-func (m *monitor) finish(ctx context.Context, layer string) error {
+// finish waits until nobody copies into a layer: meanwhile nothing can be put above it. d.mu is held.
+func (d *Driver) finish(ctx context.Context, m *monitor, name string) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if working, err := m.works(layer); err != nil || !working {
+		if working, err := d.attend(ctx, m, name); err != nil || !working {
 			return err
 		}
 		select {
@@ -140,16 +156,64 @@ func (m *monitor) finish(ctx context.Context, layer string) error {
 // lookEvery is how often we look whether a layer is copied.
 const lookEvery = 20 * time.Millisecond
 
-func jobOf(layer string) string { return "stream-" + nodeOf(layer) }
-
-// works says whether a layer is being copied into.
-func (m *monitor) works(layer string) (bool, error) {
-	var jobs []struct{ ID string }
-	err := m.do("query-jobs", nil, &jobs)
-	for _, j := range jobs {
-		if j.ID == jobOf(layer) {
-			return true, err
+// attend says whether a layer is being copied into. When everything is copied, that is made durable before the layer's header says
+// that it does without the one below: the daemon would write the one before the other.
+func (d *Driver) attend(ctx context.Context, m *monitor, name string) (working bool, err error) {
+	jobs, err := m.jobs()
+	status, working := jobs[jobOf(name)]
+	if status != "pending" {
+		return working, err
+	}
+	export := devicePrefix + "flush." + nodeOf(name)
+	if err := m.add(export, name, false); err != nil {
+		return true, err
+	}
+	conn, err := dialUnix(ctx, d.path(socketsDir, exportSocket))
+	if err == nil {
+		var client *nbd.Client
+		if client, err = nbd.New(ctx, conn, &nbd.Options{Export: export}); err == nil {
+			err = errors.Join(client.Sync(), client.Close())
 		}
 	}
-	return false, err
+	if err = errors.Join(err, m.remove(ctx, export)); err == nil {
+		err = m.do("job-finalize", map[string]any{"id": jobOf(name)}, nil)
+	}
+	return true, err
+}
+
+const jobPrefix = "stream-"
+
+func jobOf(layer string) string { return jobPrefix + nodeOf(layer) }
+
+// jobs are the daemon's, and how they are.
+func (m *monitor) jobs() (map[string]string, error) {
+	var all []struct{ ID, Status string }
+	err := m.do("query-jobs", nil, &all)
+	jobs := map[string]string{}
+	for _, j := range all {
+		jobs[j.ID] = j.Status
+	}
+	return jobs, err
+}
+
+// cancelJobs ends the jobs of a process that was killed: what they copied is no harm.
+func (d *Driver) cancelJobs(ctx context.Context, m *monitor) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		jobs, err := m.jobs()
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		for id, status := range jobs {
+			if status != "aborting" && status != "concluded" && status != "null" {
+				_ = m.do("job-cancel", map[string]any{"id": id}, nil) // it may have ended
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
