@@ -5,6 +5,7 @@ package qcow2volume
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -86,57 +87,75 @@ func (m *monitor) remove(ctx context.Context, id string) error {
 	return err
 }
 
-// behind is the layer that the daemon writes to in place of the volume's own; empty if it does not.
-func (d *Driver) behind(m *monitor, r record) (string, error) {
+// writtenTo are the nodes that clients of the volume's top write to and read.
+func (m *monitor) writtenTo(volumeID string) ([]string, error) {
 	exports, err := m.exports()
-	if err != nil {
-		return "", err
-	}
-	x, err := d.layer(r.Layer)
-	if err != nil || x.backing == "" {
-		return "", err
-	}
+	var nodes []string
 	for _, e := range exports {
-		if e.ofVolume(r.id) && e.Node == nodeOf(x.backing) {
-			return x.backing, nil
+		if e.ofVolume(volumeID) {
+			nodes = append(nodes, e.Node)
 		}
 	}
-	return "", nil
+	return nodes, err
 }
 
 // advance has the daemon go on in the layers that the volumes' records say, all at one moment: one transaction stops the writes to
 // all of them before it lets any go on. A process that was killed while it took a snapshot, or a daemon that could not, may have
-// left one behind.
+// left one behind. When it returns without an error, nobody writes to what those layers stand on.
 func (d *Driver) advance(ctx context.Context, m *monitor, volumes ...record) error {
 	var actions []map[string]any
 	for _, r := range volumes {
-		below, err := d.behind(m, r)
+		action, err := d.advancing(ctx, m, r)
+		if err != nil {
+			return fmt.Errorf("volume %s: %w", r.id, err)
+		}
+		if action != nil {
+			actions = append(actions, action)
+		}
+	}
+	if len(actions) > 0 {
+		if err := m.do("transaction", map[string]any{"actions": actions}, nil); err != nil {
+			return fmt.Errorf("new layers of %d volumes in use: %w", len(actions), err)
+		}
+	}
+	for _, r := range volumes {
+		nodes, err := m.writtenTo(r.id)
 		if err != nil {
 			return err
 		}
-		if below == "" {
-			continue
-		}
-		if err := d.finish(ctx, m, below); err != nil {
-			return err
-		}
-		if nodes, err := m.nodes(); err != nil {
-			return err
-		} else if nodes[nodeOf(r.Layer)] {
-			if err := m.do("blockdev-del", map[string]any{"node-name": nodeOf(r.Layer)}, nil); err != nil {
-				return err
+		for _, node := range nodes {
+			if node != nodeOf(r.Layer) {
+				return fmt.Errorf("volume %s: %s is in use, not %s: %w", r.id, node, nodeOf(r.Layer), driver.ErrBusy)
 			}
 		}
-		if err := m.do("blockdev-add", d.node(r.Layer, true, nil), nil); err != nil {
-			return err
-		}
-		actions = append(actions, map[string]any{"type": "blockdev-snapshot", "data": map[string]any{"node": nodeOf(below), "overlay": nodeOf(r.Layer)}})
-	}
-	if len(actions) == 0 {
-		return nil
-	}
-	if err := m.do("transaction", map[string]any{"actions": actions}, nil); err != nil {
-		return fmt.Errorf("new layers of %d volumes in use: %w", len(actions), err)
 	}
 	return nil
+}
+
+// advancing is the action that has the daemon go on in the volume's layer, if it is at the one below.
+func (d *Driver) advancing(ctx context.Context, m *monitor, r record) (map[string]any, error) {
+	x, err := d.layer(r.Layer)
+	if err != nil || x.backing == "" {
+		return nil, err
+	}
+	for _, name := range []string{r.Layer, x.backing} {
+		if err := d.finish(ctx, m, name); err != nil {
+			return nil, err
+		}
+	}
+	nodes, err := m.writtenTo(r.id)
+	if err != nil || !slices.Contains(nodes, nodeOf(x.backing)) {
+		return nil, err
+	}
+	open, err := m.nodes()
+	if err == nil && open[nodeOf(r.Layer)] {
+		err = m.do("blockdev-del", map[string]any{"node-name": nodeOf(r.Layer)}, nil)
+	}
+	if err == nil {
+		err = m.do("blockdev-add", d.node(r.Layer, true, nil), nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"type": "blockdev-snapshot", "data": map[string]any{"node": nodeOf(x.backing), "overlay": nodeOf(r.Layer)}}, nil
 }

@@ -165,13 +165,13 @@ func (d *Driver) Revert(ctx context.Context, volumeID, snapshotID string) error 
 	if err := d.unconnected(volumeID); err != nil {
 		return err
 	}
-	if err := d.revert(volumeID, snapshotID); err != nil {
+	if err := d.revert(ctx, volumeID, snapshotID); err != nil {
 		return fmt.Errorf("qcow2volume: volume %s to snapshot %s: %w", volumeID, snapshotID, roomed(err))
 	}
 	return nil
 }
 
-func (d *Driver) revert(volumeID, snapshotID string) error {
+func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string) error {
 	r, err := d.record(driver.KindVolume, volumeID)
 	if err != nil {
 		return err
@@ -187,6 +187,9 @@ func (d *Driver) revert(volumeID, snapshotID string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.unopened(ctx, volumeID); err != nil {
+		return err
+	}
 	before := r.Layer
 	r.Outside = s.Outside
 	if r.Layer, err = d.newLayer(x.bytes, s.Layer, nil); err != nil {
@@ -196,4 +199,18 @@ func (d *Driver) revert(volumeID, snapshotID string) error {
 		return errors.Join(err, d.discard(r.Layer))
 	}
 	return d.discard(before)
+}
+
+// unopened returns an ErrBusy for a volume that is open here: its device would go on in what is gone.
+func (d *Driver) unopened(ctx context.Context, volumeID string) error {
+	m, err := d.running(ctx)
+	if m == nil {
+		return err
+	}
+	defer m.close()
+	nodes, err := m.writtenTo(volumeID)
+	if err == nil && len(nodes) > 0 {
+		err = fmt.Errorf("it is open: %w", driver.ErrBusy)
+	}
+	return err
 }
