@@ -40,51 +40,62 @@ func (d *Driver) connect(ctx context.Context, want driver.Connection) (target dr
 	if want.Host != d.o.Host && d.o.Listen == "" {
 		return target, fault.Wrap(ErrUnavailable, "host %s is not the pool's, %s, and Options.Listen names no address for others", want.Host, d.o.Host)
 	}
-	c, fresh, bytes, target, err := d.begun(ctx, want)
+	c, err := d.begun(ctx, want)
 	if err == nil && want.Host != d.o.Host {
-		target.NBD, err = d.serveOthers(ctx, c, bytes)
+		c.target.NBD, err = d.serveOthers(ctx, c.Connection, c.bytes)
 	}
-	if err != nil && fresh {
+	if err != nil && c.fresh {
 		err = errors.Join(err, d.disconnect(context.WithoutCancel(ctx), want))
 	}
-	return target, err
+	return c.target, err
 }
 
-// begun is a connection that the daemon serves.
-func (d *Driver) begun(ctx context.Context, want driver.Connection) (c connections.Connection, fresh bool, bytes int64, target driver.Target, err error) {
+// begun is a connection that the daemon serves, by an export of so many bytes.
+type begun struct {
+	connections.Connection
+	fresh  bool
+	bytes  int64
+	target driver.Target
+}
+
+func (d *Driver) begun(ctx context.Context, want driver.Connection) (c begun, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r, err := d.record(driver.KindVolume, want.VolumeID)
 	if err != nil {
-		return c, false, 0, target, err
+		return c, err
 	}
 	before, err := d.connections().Of(want.VolumeID)
 	if err != nil {
-		return c, false, 0, target, err
+		return c, err
 	}
-	if c, fresh, err = d.connections().Begin(want); err != nil {
-		return c, false, 0, target, err
+	if c.Connection, c.fresh, err = d.connections().Begin(want); err != nil {
+		return c, err
 	}
 	m, err := d.daemon(ctx)
 	if err != nil {
-		return c, fresh, 0, target, err
+		return c, err
 	}
 	defer m.close()
 	for _, b := range before {
 		if b.ID == want.ID && b.ReadOnly != want.ReadOnly {
-			_ = m.remove(ctx, connectionExport(want)) // it may have none
+			err = d.removeExport(ctx, m, connectionExport(want))
 		}
 	}
-	if err := d.serveVolume(ctx, m, r); err != nil {
-		return c, fresh, 0, target, err
+	if err == nil {
+		err = d.serveVolume(ctx, m, r)
+	}
+	if err != nil {
+		return c, errors.Join(err, d.rest(ctx, m))
 	}
 	x, err := d.layer(r.Layer)
-	target = driver.Target{Format: "raw", Bytes: x.bytes - r.Outside, ReadOnly: want.ReadOnly}
-	target.NBD = &driver.NBD{Socket: d.path(socketsDir, exportSocket), Export: connectionExport(want)}
+	c.bytes = x.bytes
+	c.target = driver.Target{Format: "raw", Bytes: x.bytes - r.Outside, ReadOnly: want.ReadOnly}
+	c.target.NBD = &driver.NBD{Socket: d.path(socketsDir, exportSocket), Export: connectionExport(want)}
 	if r.Outside > 0 {
-		target.Format = "luks"
+		c.target.Format = "luks"
 	}
-	return c, fresh, x.bytes, target, err
+	return c, err
 }
 
 // serveVolume has the daemon serve all connections of a volume that it does not serve.

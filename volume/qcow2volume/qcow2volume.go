@@ -33,10 +33,10 @@
 // the size.
 //
 // Servers on the pool's own host ([Options.Host]) are given the daemon's Unix socket. It holds the exports of all that is connected,
-// and NBD knows no owners: who may enter its directory reaches all of them. A QEMU that a guest has taken over is held off
-// other volumes by that of another host: for each connection from there another daemon runs, a client of the first, which lets in by
-// TLS who has its certificate, on a port of [Options.Listen]. They run as [Options.User], in namespaces of their own, outlive this
-// process and are found again.
+// and NBD knows no owners: who may enter its directory reaches all of them. For each connection of another host one more daemon
+// runs, a client of the first, which lets in by TLS who has that connection's certificate, on a port of [Options.Listen]: nobody
+// reaches another volume there. Who wants that for the pool's own host, too, gives it another name in Options.Host. All of them run
+// as [Options.User], in namespaces of their own, outlive this process and are found again.
 //
 // An encrypted volume is a LUKS container of version 1 inside the layers, which the server's QEMU opens; a passphrase is never
 // written.
