@@ -79,14 +79,14 @@ func (d *Driver) begun(ctx context.Context, want driver.Connection) (c begun, er
 	defer m.close()
 	for _, b := range before {
 		if b.ID == want.ID && b.ReadOnly != want.ReadOnly {
-			err = d.removeExport(ctx, m, connectionExport(want))
+			_, err = d.removeExport(ctx, m, connectionExport(want))
 		}
 	}
 	if err == nil {
 		err = d.serveVolume(ctx, m, r)
 	}
 	if err != nil {
-		return c, errors.Join(err, d.rest(ctx, m))
+		return c, errors.Join(err, d.rest(ctx, m, nodeOf(r.Layer)))
 	}
 	x, err := d.layer(r.Layer)
 	c.bytes = x.bytes
@@ -107,9 +107,6 @@ func (d *Driver) serveVolume(ctx context.Context, m *monitor, r record) error {
 	if err := d.advance(ctx, m, r); err != nil {
 		return err
 	}
-	if err := d.open(m, r.Layer, true); err != nil {
-		return err
-	}
 	exports, err := m.exports()
 	if err != nil {
 		return err
@@ -118,8 +115,15 @@ func (d *Driver) serveVolume(ctx context.Context, m *monitor, r record) error {
 	for _, e := range exports {
 		served[e.ID] = true
 	}
+	opened := false
 	for _, c := range list {
 		if id := connectionExport(c.Connection); !served[id] {
+			if !opened {
+				if err := d.open(m, r.Layer, true); err != nil {
+					return err
+				}
+				opened = true
+			}
 			if err := m.add(id, r.Layer, !c.ReadOnly); err != nil {
 				return err
 			}
@@ -198,19 +202,20 @@ func (d *Driver) disconnect(ctx context.Context, c driver.Connection) error {
 		return store.End(c)
 	}
 	defer m.close()
-	if err := d.removeExport(ctx, m, connectionExport(c)); err != nil {
+	node, err := d.removeExport(ctx, m, connectionExport(c))
+	if err != nil {
 		return err
 	}
-	return errors.Join(store.End(c), d.rest(ctx, m))
+	return errors.Join(store.End(c), d.rest(ctx, m, node))
 }
 
-// removeExport ends an export, if there is one.
-func (d *Driver) removeExport(ctx context.Context, m *monitor, id string) error {
+// removeExport ends an export, if there is one, and says at which node it was.
+func (d *Driver) removeExport(ctx context.Context, m *monitor, id string) (node string, err error) {
 	exports, err := m.exports()
 	for _, e := range exports {
 		if e.ID == id {
-			err = m.remove(ctx, id)
+			node, err = e.Node, m.remove(ctx, id)
 		}
 	}
-	return err
+	return node, err
 }

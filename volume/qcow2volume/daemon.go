@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -162,49 +161,40 @@ func (m *monitor) exports() (all []export, err error) {
 	return all, err
 }
 
-// nodes are the layers that are open, by the names of their nodes.
-func (m *monitor) nodes() (map[string]bool, error) {
+// rest closes the layers of these nodes, and what is below them, as far as nobody uses them, and ends the daemon if nobody uses
+// anything.
+func (d *Driver) rest(ctx context.Context, m *monitor, nodes ...string) error {
+	for _, node := range nodes {
+		if err := d.close(m, node); err != nil {
+			return err
+		}
+	}
+	exports, err := m.exports()
+	if err != nil || len(exports) > 0 {
+		return err
+	}
+	if jobs, err := m.jobs(); err != nil || len(jobs) > 0 {
+		return err
+	}
+	return d.stopDaemon(ctx)
+}
+
+// sweep closes all layers that nobody uses: a process that was killed may have left some open.
+func (d *Driver) sweep(m *monitor) error {
 	var all []struct {
 		Name string `json:"node-name"`
 	}
 	if err := m.do("query-named-block-nodes", map[string]any{"flat": true}, &all); err != nil {
-		return nil, err
-	}
-	nodes := map[string]bool{}
-	for _, n := range all {
-		if strings.HasPrefix(n.Name, nodePrefix) {
-			nodes[n.Name] = true
-		}
-	}
-	return nodes, nil
-}
-
-// rest closes layers that nobody uses, and ends the daemon if there are no others.
-func (d *Driver) rest(ctx context.Context, m *monitor) error {
-	nodes, err := m.nodes()
-	if err != nil {
 		return err
 	}
-	for closed := true; closed; {
-		closed = false
-		for name := range nodes {
-			var inUse *monitorError
-			switch err := m.do("blockdev-del", map[string]any{"node-name": name}, nil); {
-			case err == nil:
-				delete(nodes, name)
-				closed = true
-			case !errors.As(err, &inUse):
+	for _, node := range all {
+		if layerOf(node.Name) != "" {
+			if err := d.close(m, node.Name); err != nil {
 				return err
 			}
 		}
 	}
-	if len(nodes) > 0 {
-		return nil
-	}
-	if exports, err := m.exports(); err != nil || len(exports) > 0 {
-		return err
-	}
-	return d.stopDaemon(ctx)
+	return nil
 }
 
 // stopDaemon ends it: nothing that it has open was promised to anybody.

@@ -48,7 +48,8 @@ func (v *device) Close() error {
 		return err
 	}
 	defer m.close()
-	return errors.Join(v.d.removeExport(ctx, m, v.export), v.d.rest(ctx, m))
+	node, err := v.d.removeExport(ctx, m, v.export)
+	return errors.Join(err, v.d.rest(ctx, m, node))
 }
 
 // Open opens a volume's or a snapshot's content; of an encrypted one, the container.
@@ -93,7 +94,7 @@ func (d *Driver) openContent(ctx context.Context, id string, access driver.Acces
 	defer m.close()
 	v, err := d.exported(ctx, m, r, access)
 	if err != nil {
-		err = errors.Join(err, d.rest(ctx, m))
+		err = errors.Join(err, d.rest(ctx, m, nodeOf(r.Layer)))
 	}
 	return v, r, roomed(err)
 }

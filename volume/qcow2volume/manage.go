@@ -206,12 +206,12 @@ func (d *Driver) Release(ctx context.Context, id string) (string, error) {
 }
 
 func (d *Driver) release(ctx context.Context, id string) (string, error) {
-	layer, below, err := d.whole(ctx, id)
+	x, err := d.whole(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	if below != "" {
-		if err := d.streamed(ctx, layer, ""); err != nil {
+	if x.backing != "" {
+		if err := d.streamed(ctx, x, ""); err != nil {
 			return "", err
 		}
 	}
@@ -221,33 +221,32 @@ func (d *Driver) release(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if r.Layer != layer {
+	if r.Layer != x.name {
 		return "", fmt.Errorf("something was made of it meanwhile: %w", driver.ErrBusy)
 	}
-	name := releasedPrefix + id + "." + formatOf(layer)
+	name := releasedPrefix + id + "." + formatOf(x.name)
 	if r.Outside > 0 {
 		name += encryptedSuffix
 	}
-	if err := d.shareName(d.layerPath(layer), d.path(name), false); err != nil {
+	if err := d.shareName(d.layerPath(x.name), d.path(name), false); err != nil {
 		return "", err
 	}
-	return name, errors.Join(d.forget(r), d.discard(layer, below))
+	return name, errors.Join(d.forget(r), d.discard(x.name, x.backing))
 }
 
-// whole begins to make a volume's layer one that stands on no other, if it stands on one.
-func (d *Driver) whole(ctx context.Context, id string) (layer, below string, err error) {
+// whole begins to make a volume's layer one that stands on no other, if it stands on one, and returns what it was.
+func (d *Driver) whole(ctx context.Context, id string) (x layer, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.connections().None(id); err != nil {
-		return "", "", err
+		return x, err
 	}
 	r, err := d.record(driver.KindVolume, id)
 	if err != nil {
-		return "", "", err
+		return x, err
 	}
-	x, err := d.layer(r.Layer)
-	if err == nil && x.backing != "" {
+	if x, err = d.layer(r.Layer); err == nil && x.backing != "" {
 		err = d.stream(ctx, r.Layer, "", true)
 	}
-	return r.Layer, x.backing, err
+	return x, err
 }

@@ -4,19 +4,34 @@ package qcow2volume
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/volume/driver"
 )
 
-const nodePrefix = "l-"
-
-// nodeOf is the name of a layer's node in the daemon, which has at most 31 bytes.
+// nodeOf is the name of a layer's node in the daemon: names have at most 31 bytes.
 func nodeOf(layer string) string {
-	id, _, _ := strings.Cut(layer, ".")
-	return nodePrefix + strings.ReplaceAll(id, "-", "")[:28]
+	id, format, _ := strings.Cut(layer, ".")
+	parsed, _ := uuid.Parse(id)
+	return format + "-" + base64.RawURLEncoding.EncodeToString(parsed[:])
+}
+
+// layerOf is the layer of a node's name; empty for other nodes.
+func layerOf(node string) string {
+	format, encoded, _ := strings.Cut(node, "-")
+	id, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil || len(id) != len(uuid.UUID{}) {
+		return ""
+	}
+	if name := uuid.UUID(id).String() + "." + format; checkName(name) == nil {
+		return name
+	}
+	return ""
 }
 
 // node is how the daemon opens a layer: what it stands on is said here, and not believed from the file.
@@ -39,19 +54,45 @@ func (d *Driver) open(m *monitor, name string, writable bool) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := m.nodes()
-	if err != nil {
-		return err
-	}
 	var below any
-	for i := len(chain) - 1; i >= 0; i-- {
-		node := nodeOf(chain[i].name)
-		if !nodes[node] {
-			if err := m.do("blockdev-add", d.node(chain[i].name, writable && i == 0, below), nil); err != nil {
-				return err
-			}
+	for i, x := range slices.Backward(chain) {
+		if err := m.do("blockdev-add", d.node(x.name, writable && i == 0, below), nil); err != nil && !isThere(err) {
+			return err
 		}
-		below = node
+		below = nodeOf(x.name)
+	}
+	return nil
+}
+
+// isThere says whether a node could not be made because there is one of that name.
+func isThere(err error) bool {
+	var said *monitorError
+	return errors.As(err, &said) && strings.Contains(said.Desc, "Duplicate node")
+}
+
+// uses says whether somebody uses a node; it is closed if nobody does.
+func (m *monitor) uses(node string) (bool, error) {
+	err := m.do("blockdev-del", map[string]any{"node-name": node}, nil)
+	var said *monitorError
+	if errors.As(err, &said) {
+		return !strings.Contains(said.Desc, "Failed to find node"), nil
+	}
+	return false, err
+}
+
+// close closes the layer of a node, and what is below it, as far as nobody else uses them.
+func (d *Driver) close(m *monitor, node string) error {
+	for node != "" {
+		if used, err := m.uses(node); err != nil || used {
+			return err
+		}
+		x, err := d.layer(layerOf(node))
+		if err != nil {
+			return unlessMissing(err) // it was removed; the daemon ends with the last use anyway
+		}
+		if node = ""; x.backing != "" {
+			node = nodeOf(x.backing)
+		}
 	}
 	return nil
 }
@@ -103,9 +144,16 @@ func (m *monitor) writtenTo(volumeID string) ([]string, error) {
 // all of them before it lets any go on. A process that was killed while it took a snapshot, or a daemon that could not, may have
 // left one behind. When it returns without an error, nobody writes to what those layers stand on.
 func (d *Driver) advance(ctx context.Context, m *monitor, volumes ...record) error {
+	if jobs, err := m.jobs(); err != nil {
+		return err
+	} else if len(jobs) > 0 {
+		if err := d.finish(ctx, m, volumes); err != nil {
+			return err
+		}
+	}
 	var actions []map[string]any
 	for _, r := range volumes {
-		action, err := d.advancing(ctx, m, r)
+		action, err := d.advancing(m, r)
 		if err != nil {
 			return fmt.Errorf("volume %s: %w", r.id, err)
 		}
@@ -133,26 +181,20 @@ func (d *Driver) advance(ctx context.Context, m *monitor, volumes ...record) err
 }
 
 // advancing is the action that has the daemon go on in the volume's layer, if it is at the one below.
-func (d *Driver) advancing(ctx context.Context, m *monitor, r record) (map[string]any, error) {
+func (d *Driver) advancing(m *monitor, r record) (map[string]any, error) {
 	x, err := d.layer(r.Layer)
 	if err != nil || x.backing == "" {
 		return nil, err
-	}
-	for _, name := range []string{r.Layer, x.backing} {
-		if err := d.finish(ctx, m, name); err != nil {
-			return nil, err
-		}
 	}
 	nodes, err := m.writtenTo(r.id)
 	if err != nil || !slices.Contains(nodes, nodeOf(x.backing)) {
 		return nil, err
 	}
-	open, err := m.nodes()
-	if err == nil && open[nodeOf(r.Layer)] {
-		err = m.do("blockdev-del", map[string]any{"node-name": nodeOf(r.Layer)}, nil)
-	}
-	if err == nil {
-		err = m.do("blockdev-add", d.node(r.Layer, true, nil), nil)
+	err = m.do("blockdev-add", d.node(r.Layer, true, nil), nil)
+	if isThere(err) {
+		if err = m.do("blockdev-del", map[string]any{"node-name": nodeOf(r.Layer)}, nil); err == nil {
+			err = m.do("blockdev-add", d.node(r.Layer, true, nil), nil)
+		}
 	}
 	if err != nil {
 		return nil, err

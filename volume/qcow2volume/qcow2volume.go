@@ -212,7 +212,7 @@ func (d *Driver) mend(ctx context.Context) error {
 	}
 	// A connection that cannot be served says so when it is asked for again.
 	_ = d.serveAll(ctx, m)
-	return errors.Join(err, d.rest(ctx, m))
+	return errors.Join(err, d.sweep(m), d.rest(ctx, m))
 }
 
 func (d *Driver) mendFiles() error {

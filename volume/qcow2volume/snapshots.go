@@ -128,7 +128,7 @@ func (d *Driver) untouched(m *monitor, x layer) (bool, error) {
 		return false, nil
 	}
 	if m != nil {
-		if nodes, err := m.nodes(); err != nil || nodes[nodeOf(x.name)] {
+		if used, err := m.uses(nodeOf(x.name)); err != nil || used {
 			return false, err
 		}
 	}

@@ -41,7 +41,7 @@ func (d *Driver) merge(ctx context.Context, g *graph, name string) (*merging, er
 
 // merged waits until the layer is copied, and removes it.
 func (d *Driver) merged(ctx context.Context, m *merging) error {
-	if err := d.streamed(ctx, m.into.name, m.hidden.backing); err != nil {
+	if err := d.streamed(ctx, m.into, m.hidden.backing); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -83,17 +83,18 @@ func (d *Driver) stream(ctx context.Context, name, base string, writable bool) e
 		err = m.do("block-stream", arguments, nil)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("layer %s: %w", name, err), d.rest(ctx, m))
+		return errors.Join(fmt.Errorf("layer %s: %w", name, err), d.rest(ctx, m, nodeOf(name)))
 	}
 	return nil
 }
 
-// streamed waits until a layer durably stands on the base, and nobody works on it any more.
-func (d *Driver) streamed(ctx context.Context, name, base string) error {
+// streamed waits until a layer durably stands on the base, and not on what it stood on before, and nobody works on it any more.
+func (d *Driver) streamed(ctx context.Context, before layer, base string) error {
+	name := before.name
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if working, err := d.streaming(ctx, name); err != nil {
+		if working, err := d.streaming(ctx, before); err != nil {
 			return err
 		} else if !working {
 			break
@@ -122,7 +123,7 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d *Driver) streaming(ctx context.Context, name string) (bool, error) {
+func (d *Driver) streaming(ctx context.Context, before layer) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m, err := d.running(ctx)
@@ -130,20 +131,35 @@ func (d *Driver) streaming(ctx context.Context, name string) (bool, error) {
 		return false, err
 	}
 	defer m.close()
-	working, err := d.attend(ctx, m, name)
+	working, err := d.attend(ctx, m, before.name)
 	if err == nil && !working {
-		err = d.rest(ctx, m)
+		err = d.rest(ctx, m, nodeOf(before.name), nodeOf(before.backing))
 	}
 	return working, err
 }
 
-// finish waits until nobody copies into a layer: meanwhile nothing can be put above it. d.mu is held.
-func (d *Driver) finish(ctx context.Context, m *monitor, name string) error {
+// finish waits until nobody copies into the volumes' layers, or those that these stand on: meanwhile nothing can be put above them,
+// and their clients are at a node between. d.mu is held.
+func (d *Driver) finish(ctx context.Context, m *monitor, volumes []record) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if working, err := d.attend(ctx, m, name); err != nil || !working {
-			return err
+		working := false
+		for _, r := range volumes {
+			x, err := d.layer(r.Layer)
+			if err != nil {
+				return err
+			}
+			for _, name := range []string{x.name, x.backing} {
+				one, err := d.attend(ctx, m, name)
+				if err != nil {
+					return err
+				}
+				working = working || one
+			}
+		}
+		if !working {
+			return nil
 		}
 		select {
 		case <-tick.C:

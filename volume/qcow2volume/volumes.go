@@ -117,7 +117,7 @@ func (d *Driver) grow(ctx context.Context, r record, bytes int64) error {
 		return err
 	}
 	defer m.close()
-	return errors.Join(d.resize(ctx, m, r, r.Outside+bytes), d.serveVolume(ctx, m, r), d.rest(ctx, m))
+	return errors.Join(d.resize(ctx, m, r, r.Outside+bytes), d.serveVolume(ctx, m, r), d.rest(ctx, m, nodeOf(r.Layer)))
 }
 
 func (d *Driver) resize(ctx context.Context, m *monitor, r record, bytes int64) error {
