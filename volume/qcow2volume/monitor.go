@@ -29,12 +29,14 @@ func (e *monitorError) Error() string { return "qemu-storage-daemon: " + e.comma
 type monitor struct {
 	conn   net.Conn
 	in     *json.Decoder
+	sent   int
 	events []answer
 }
 
 // answer is anything that the daemon sends.
 type answer struct {
-	QMP    json.RawMessage
+	QMP    json.RawMessage // a greeting; who connects while the daemon starts gets two
+	ID     int
 	Return json.RawMessage
 	Error  *monitorError
 	Event  string
@@ -64,7 +66,8 @@ func (m *monitor) close() { _ = m.conn.Close() }
 // do runs a command. It is not interrupted: what it would have left nobody would know.
 func (m *monitor) do(command string, arguments, result any) error {
 	_ = m.conn.SetDeadline(time.Now().Add(monitorTime))
-	request := map[string]any{"execute": command}
+	m.sent++
+	request := map[string]any{"execute": command, "id": m.sent}
 	if arguments != nil {
 		request["arguments"] = arguments
 	}
@@ -80,6 +83,7 @@ func (m *monitor) do(command string, arguments, result any) error {
 		switch {
 		case a.Event != "":
 			m.events = append(m.events, a)
+		case a.ID != m.sent:
 		case a.Error != nil:
 			a.Error.command = command
 			return a.Error
