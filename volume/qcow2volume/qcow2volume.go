@@ -19,8 +19,8 @@
 // What was removed and others stand on stays, shown by nobody, until nothing stands on it: a removal copies nothing, and gives no
 // room back that others still read. Each layer that is looked through costs a read that finds nothing in it some microseconds,
 // and memory for its tables. When a removal leaves more than 8 hidden layers in one line, the smallest that only one stands on
-// is copied into that one before the removal returns; everything else goes on meanwhile. A line of 200 layers grows no more
-// ([driver.ErrBusy]): more than 198 snapshots of one volume that are kept at once. A removal reads the headers of all the pool's
+// is copied into that one before the removal returns; everything else goes on meanwhile. A line of 100 layers grows no more
+// ([driver.ErrBusy]): which 99 snapshots of one volume make that are kept at once. A removal reads the headers of all the pool's
 // layers, some 20 µs each.
 //
 // # The storage daemon
@@ -86,7 +86,7 @@ const (
 // maxDepth is how many layers stand on each other at most; maxHidden how many of them no volume and no snapshot shows, before a
 // removal merges some.
 const (
-	maxDepth  = 200
+	maxDepth  = 100
 	maxHidden = 8
 )
 
