@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -215,7 +214,7 @@ func TestTheDaemonOutlives(t *testing.T) {
 	require.NoError(t, err)
 	pid := daemonPID(t, dir)
 	dev := reach(t, target)
-	d = driverOf(t, dir, local())
+	_ = driverOf(t, dir, local())
 	_, err = dev.WriteAt([]byte("kintoun"), 0)
 	require.NoError(t, errors.Join(err, dev.Sync()), "nobody disturbed it")
 	require.NoError(t, dev.Close())
@@ -252,8 +251,8 @@ func TestTheDaemonIsUnprivileged(t *testing.T) {
 	require.NoError(t, err)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", daemonPID(t, dir)))
 	require.NoError(t, err)
-	require.Regexp(t, regexp.MustCompile(`(?m)^Uid:\t65534\t65534\t65534\t65534$`), string(status))
-	require.Regexp(t, regexp.MustCompile(`(?m)^CapEff:\t0000000000000000$`), string(status))
+	require.Regexp(t, `(?m)^Uid:\t65534\t65534\t65534\t65534$`, string(status))
+	require.Regexp(t, `(?m)^CapEff:\t0000000000000000$`, string(status))
 	devices, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", daemonPID(t, dir)))
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(string(devices), ":"), "a network with a loopback device alone")
