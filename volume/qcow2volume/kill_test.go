@@ -30,7 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var kills = flag.Int("kills", 15, "how often TestKill kills a process")
+var kills = flag.Int("kills", 8, "how often a test kills a process")
 
 // killVariable names the pool in which this program works until it is killed.
 const killVariable = "QCOW2VOLUME_TEST_KILL"

@@ -42,7 +42,7 @@ func Probe(ctx context.Context, dir string, options *Options) error {
 	}
 	err = try(ctx, filepath.Join(scratch, "pool"), &trial)
 	if err != nil && ctx.Err() == nil && len(probe.All(err)) == 0 && !errors.Is(err, os.ErrPermission) {
-		err = &probe.Missing{What: "a working qemu-storage-daemon", Why: "volumes that are qcow2 files", How: "install QEMU 6.1 or newer", Err: err}
+		err = &probe.Missing{What: "a working qemu-storage-daemon", Why: "volumes that are qcow2 files", How: "install QEMU 7.2 or newer", Err: err}
 	}
 	return probe.Join(err, os.RemoveAll(scratch))
 }

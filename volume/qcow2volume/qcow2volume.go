@@ -41,7 +41,7 @@
 // An encrypted volume is a LUKS container of version 1 inside the layers, which the server's QEMU opens; a passphrase is never
 // written.
 //
-// What it needs of the host, [Probe] tries: Linux, and qemu-storage-daemon of QEMU 6.1 or newer. Any file system will do; on one
+// What it needs of the host, [Probe] tries: Linux, and qemu-storage-daemon; 7.2 is tried. Any file system will do that has hard links; on one
 // without O_DIRECT the host's cache is used, and flushed when the guest flushes.
 //
 // What it will not do: reserve room. A pool may promise more than it has; a guest that writes when nothing is left gets an error
