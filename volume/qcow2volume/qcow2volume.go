@@ -20,7 +20,7 @@
 // room back that others still read. Each layer that is looked through costs a read that finds nothing in it some microseconds,
 // and memory for its tables. When a removal leaves more than 8 hidden layers in one line, the smallest that only one stands on
 // is copied into that one before the removal returns; everything else goes on meanwhile. A line of 100 layers grows no more
-// ([driver.ErrBusy]): which 99 snapshots of one volume make that are kept at once. A removal reads the headers of all the pool's
+// ([driver.ErrBusy]): 99 snapshots of one volume that are kept at once make one. A removal reads the headers of all the pool's
 // layers, some 20 µs each.
 //
 // # The storage daemon
@@ -41,8 +41,8 @@
 // An encrypted volume is a LUKS container of version 1 inside the layers, which the server's QEMU opens; a passphrase is never
 // written.
 //
-// What it needs of the host, [Probe] tries: Linux, and qemu-storage-daemon; 7.2 is tried. Any file system will do that has hard links; on one
-// without O_DIRECT the host's cache is used, and flushed when the guest flushes.
+// What it needs of the host, [Probe] tries: Linux, and qemu-storage-daemon (tested with 7.2). Any file system will do; on one without
+// O_DIRECT the host's cache is used, and flushed when the guest flushes. To adopt and release volumes it needs hard links.
 //
 // What it will not do: reserve room. A pool may promise more than it has; a guest that writes when nothing is left gets an error
 // (ENOSPC), which QEMU can be told to wait after. One process at a time works on a pool. A volume has at most 2 PiB. One that is open
