@@ -45,7 +45,7 @@ func Example() {
 // A volume that is connected, and the socket that a server on this host is given. It is compiled only: it needs qemu-storage-daemon.
 func Example_connect() {
 	ctx := context.Background()
-	dir, volume, connection := "/var/lib/kintoun/volumes.qcow2", uuid.NewString(), uuid.NewString()
+	dir, volume, snapshot, connection := "/var/lib/kintoun/volumes.qcow2", uuid.NewString(), uuid.NewString(), uuid.NewString()
 	if err := qcow2volume.Probe(ctx, dir, nil); err != nil {
 		log.Fatal(err)
 	}
@@ -54,6 +54,10 @@ func Example_connect() {
 		log.Fatal(err)
 	}
 	err = volumes.Apply(ctx, driver.Volume{ID: volume, Bytes: 100 << 30})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = volumes.ApplySnapshots(ctx, driver.Snapshot{ID: snapshot, VolumeID: volume})
 	if err != nil {
 		log.Fatal(err)
 	}
