@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -79,7 +78,7 @@ func (d *Driver) reserve() error {
 func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 	dir := d.path(daemonDir)
 	// One that has no sockets any more.
-	if err := nbdserver.Stop(ctx, dir); err != nil {
+	if err := d.stopDaemon(ctx); err != nil {
 		return nil, err
 	}
 	program, err := nbdserver.Program("volumes that are qcow2 files")
@@ -111,7 +110,11 @@ func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 			"--nbd-server", "addr.type=fd,addr.str=4",
 		},
 	})
-	// Ours has to be closed before we connect: we would wait for ourselves.
+	// Two of the daemon's threads look for its first client, and one of them would wait for the next one. Ours has to be closed
+	// before we connect: we would wait for ourselves.
+	for _, socket := range []*os.File{exports, control} {
+		err = errors.Join(err, unix.SetNonblock(int(socket.Fd()), true))
+	}
 	if err := errors.Join(err, control.Close()); err != nil {
 		return nil, err
 	}
@@ -197,18 +200,21 @@ func (d *Driver) sweep(m *monitor) error {
 	return nil
 }
 
-// stopDaemon ends it: nothing that it has open was promised to anybody.
+// stopDaemon ends it: nothing that it has open was promised to anybody. A process that was killed while it started one may have left
+// another, which nobody knew of yet.
 func (d *Driver) stopDaemon(ctx context.Context) error {
-	running, err := process.Find(d.path(daemonDir))
-	if err != nil {
-		return err
-	}
-	if running != nil {
+	for {
+		running, err := process.Find(d.path(daemonDir))
+		if err != nil {
+			return err
+		}
+		if running == nil {
+			return unlessMissing(os.Remove(d.path(daemonDir, monitorSocket)))
+		}
 		if err := running.Stop(context.WithoutCancel(ctx), stopGrace); err != nil {
 			return err
 		}
 	}
-	return unlessMissing(os.Remove(filepath.Join(d.path(daemonDir), monitorSocket)))
 }
 
 // Stop ends everything that runs for the pool, for a host that is shut down: connected volumes are cut off from their servers. What
