@@ -125,8 +125,33 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.jobs.loop.Run(ctx) })
 	wg.Go(func() { a.beat(ctx) })
+	if w, ok := a.volumes.(driver.Watcher); ok {
+		wg.Go(func() { a.watch(ctx, w) })
+	}
 	wg.Wait()
 	return nil
+}
+
+// watchPause is how long the agent waits before it watches a driver again whose watch failed.
+const watchPause = time.Second
+
+// watch mends connections when the driver says that they need it.
+func (a *Agent) watch(ctx context.Context, w driver.Watcher) {
+	for {
+		err := w.Watch(ctx, func(id string) {
+			a.unsee(id)
+			a.loop.Enqueue(attachmentsKind + "/" + id)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		a.options.Log.Warn("watching connections failed", "pool", a.host, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchPause):
+			a.enqueueAll(ctx)
+		}
+	}
 }
 
 // meet lets the other agents of this process find this one, until what it returns is called.

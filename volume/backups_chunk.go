@@ -65,7 +65,7 @@ func hashBlocks(data []byte) blockHashes {
 	for len(data) > 0 {
 		block := data[:min(backupBlock, len(data))]
 		var sum [sha256.Size]byte
-		if allZero(block) {
+		if zeroes(block) {
 			sum = zeroHash(len(block))
 		} else {
 			sum = sha256.Sum256(block)
@@ -96,21 +96,6 @@ func zeroHash(length int) (sum [sha256.Size]byte) {
 	}
 	_, _ = hex.Decode(sum[:], []byte(zeroBlock))
 	return sum
-}
-
-func allZero(data []byte) bool {
-	for len(data) >= 8 {
-		if binary.NativeEndian.Uint64(data) != 0 {
-			return false
-		}
-		data = data[8:]
-	}
-	for _, b := range data {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // encodeChunk returns the object for a piece whose parent had the given hashes; nil if nothing differs.
@@ -153,7 +138,7 @@ func changedExtents(data []byte, hashes, parent blockHashes) []extent {
 		offset := int64(i) * backupBlock
 		length := min(backupBlock, int64(len(data))-offset)
 		block := data[offset : offset+length]
-		if i < len(parent)/sha256.Size && bytes.Equal(hashes.at(i), parent.at(i)) || allZero(block) {
+		if i < len(parent)/sha256.Size && bytes.Equal(hashes.at(i), parent.at(i)) || zeroes(block) {
 			continue
 		}
 		if last := len(all) - 1; last >= 0 && all[last].Offset+all[last].Length == offset {

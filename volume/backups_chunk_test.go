@@ -104,7 +104,7 @@ type holes struct{ disk }
 func (d *holes) NextData(offset int64) (start, end int64, err error) {
 	for at := offset; at < d.Size(); at = (at/copyBlock + 1) * copyBlock {
 		stop := min((at/copyBlock+1)*copyBlock, d.Size())
-		if !allZero(d.data[at:stop]) {
+		if !zeroes(d.data[at:stop]) {
 			return at, stop, nil
 		}
 	}
@@ -199,7 +199,7 @@ func TestAnUnchangedPieceIsNotStoredAgain(t *testing.T) {
 	require.Equal(t, []int{1}, last.pieces)
 	to := &holes{disk{data: bytes.Repeat([]byte{1}, 16<<20)}}
 	require.NoError(t, restore(t.Context(), backupChain{full, next, last}, 16<<20, to, 0, func(int) error { return nil }))
-	require.True(t, allZero(to.data))
+	require.True(t, zeroes(to.data))
 }
 
 func TestABackupGoesOnWhereItStopped(t *testing.T) {

@@ -86,10 +86,10 @@ func writeSparse(ctx context.Context, to driver.Device, data []byte, offset int6
 
 // runOf is how much of data, in blocks of a backup, is alike: nothing but zeroes, or not. What is not is cut at copyBlock.
 func runOf(data []byte) (length int, zero bool) {
-	zero = allZero(data[:min(backupBlock, len(data))])
+	zero = zeroes(data[:min(backupBlock, len(data))])
 	for length < len(data) {
 		block := data[length:min(length+backupBlock, len(data))]
-		if allZero(block) != zero || !zero && length >= copyBlock {
+		if zeroes(block) != zero || !zero && length >= copyBlock {
 			break
 		}
 		length += len(block)

@@ -193,7 +193,7 @@ func (d *Driver) powerDown(ctx context.Context, id string, proc *process.Process
 		// A QEMU that does not answer will be killed.
 		_ = d.control(grace, id, func(m *raw.Monitor) error { return m.SystemPowerdown() })
 		again, cancel := context.WithTimeout(grace, powerdownAgain)
-		err := d.waitEnd(again, proc)
+		err := proc.Wait(again)
 		cancel()
 		if err == nil {
 			return nil
@@ -219,7 +219,7 @@ func kill(ctx context.Context, proc *process.Process) error {
 	if err := proc.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	if err := (*Driver)(nil).waitEnd(ctx, proc); err != nil {
+	if err := proc.Wait(ctx); err != nil {
 		return fmt.Errorf("process %d does not end: %w", proc.PID, err)
 	}
 	return nil

@@ -77,6 +77,7 @@ import (
 
 	"github.com/kintoun/kintoun/compute/driver"
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/process"
 	"golang.org/x/sys/unix"
 )
 
@@ -125,8 +126,8 @@ type Driver struct {
 	mu sync.Mutex
 	// locks serialize what is done to one server.
 	locks map[string]*sync.Mutex
-	// watchers are told of servers that begin to run.
-	watchers map[chan<- started]struct{}
+
+	ends process.Ends
 }
 
 var (
@@ -142,7 +143,7 @@ const maxRunDir = 60
 // New prepares to run servers below o.Dir, and finds those that run. It decides on the accelerator, which, the first
 // time since the host's boot, may take some seconds.
 func New(ctx context.Context, o *Options) (*Driver, error) {
-	d := &Driver{o: *o, locks: map[string]*sync.Mutex{}, watchers: map[chan<- started]struct{}{}}
+	d := &Driver{o: *o, locks: map[string]*sync.Mutex{}}
 	if err := errors.Join(d.setDefaults(), d.findBinary(), d.findImageBinary()); err != nil {
 		return nil, err
 	}

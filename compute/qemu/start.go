@@ -178,7 +178,7 @@ func (d *Driver) start(ctx context.Context, want driver.Server, rec record) erro
 	if err := d.save(want.ID, rec); err != nil {
 		return err
 	}
-	d.announce(started{want.ID, proc})
+	d.ends.Started(want.ID, proc)
 	return nil
 }
 
@@ -193,7 +193,7 @@ func (d *Driver) awaitStart(ctx context.Context, id string, proc *process.Proces
 	if proc.Alive() && ctx.Err() == nil {
 		// It hung up and is about to end.
 		ending, cancel := context.WithTimeout(ctx, time.Second)
-		_ = d.waitEnd(ending, proc)
+		_ = proc.Wait(ending)
 		cancel()
 	}
 	if ctx.Err() == nil {
@@ -368,10 +368,4 @@ func openTap(name string) (tapFiles, error) {
 		vhost = nil
 	}
 	return tapFiles{tap, vhost}, nil
-}
-
-// started is a server that runs.
-type started struct {
-	id   string
-	proc *process.Process
 }

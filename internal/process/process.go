@@ -165,31 +165,6 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
-// Wait returns when the process has ended or ctx is done.
-func (p *Process) Wait(ctx context.Context) error {
-	fd, err := unix.PidfdOpen(p.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	for p.Alive() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(poll, 100); err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-		if poll[0].Revents != 0 {
-			return nil
-		}
-	}
-	return nil
-}
-
 // Stop asks the process to end, and kills it when it has not done so within grace (at once when grace is zero).
 func (p *Process) Stop(ctx context.Context, grace time.Duration) error {
 	if grace > 0 {

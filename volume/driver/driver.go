@@ -13,7 +13,7 @@
 //
 // A volume's content is what its writers wrote and flushed, whoever is killed meanwhile; a snapshot is the content at one
 // moment of the call, as if the power had failed then. What only some technologies can do is an optional interface,
-// found by type assertion: [Reverter], [Manager], [Unlocker].
+// found by type assertion: [Reverter], [Manager], [Unlocker], [Watcher].
 //
 // Packages filevolume and qcow2volume keep files, package rbdvolume images of Ceph, package memvolume memory; package drivertest is
 // the suite that all pass.
@@ -87,6 +87,13 @@ type Manager interface {
 	// Adopt makes one of them a volume of the driver's; Release gives one up under the name that it returns.
 	Adopt(ctx context.Context, name, id string) error
 	Release(ctx context.Context, id string) (name string, err error)
+}
+
+// Watcher is implemented by drivers that notice at once when something ends by which a volume is reached.
+type Watcher interface {
+	// Watch calls changed with the identifier of each connection that [Volumes.Connect] has to mend, until ctx ends; at the
+	// start with those that were broken already. There may be nothing to mend. Calls come from several goroutines.
+	Watch(ctx context.Context, changed func(connectionID string)) error
 }
 
 // Volume is a volume to keep.

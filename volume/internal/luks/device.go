@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -93,14 +94,7 @@ func (d *Device) decrypted(piece []byte, offset int64) error {
 	return nil
 }
 
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+func zero(b []byte) bool { return b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
 // WriteAt writes. Of sectors that are written in part, the rest is read first.
 func (d *Device) WriteAt(b []byte, offset int64) (int, error) {
