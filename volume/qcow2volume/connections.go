@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/process"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/internal/connections"
 	"github.com/kintoun/kintoun/volume/internal/nbdserver"
@@ -158,6 +159,7 @@ func (d *Driver) serveOthers(ctx context.Context, c connections.Connection, byte
 	server := nbdserver.Server{
 		Dir: store.Dir(c.Connection), ID: c.ID, Export: c.VolumeID, Bytes: bytes, ReadOnly: c.ReadOnly,
 		Listen: d.o.Listen, Address: c.Address, Account: d.account,
+		Started: func(p *process.Process) { d.ends.Started(c.ID, p) },
 		Keep: func(address string) error {
 			c.Address = address
 			return store.Keep(c)

@@ -102,7 +102,7 @@ func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = process.Start(process.Spec{
+	p, err := process.Start(process.Spec{
 		Dir: dir, Path: program, Output: d.path(daemonDir, daemonLog), Credential: d.account, Cloneflags: nbdserver.Sandbox(),
 		Files: []*os.File{layers, exports, control},
 		Args: []string{
@@ -118,6 +118,7 @@ func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 	if err := errors.Join(err, control.Close()); err != nil {
 		return nil, err
 	}
+	d.ends.Started(daemonDir, p)
 	m, err := dialMonitor(ctx, d.path(daemonDir, monitorSocket))
 	if err != nil {
 		return nil, fmt.Errorf("qemu-storage-daemon does not start: %w: %s", err, nbdserver.Said(d.path(daemonDir, daemonLog)))
@@ -230,4 +231,39 @@ func (d *Driver) Stop(ctx context.Context) error {
 		return fmt.Errorf("qcow2volume: %w", err)
 	}
 	return nil
+}
+
+// Watch says which connections are to be mended: all of the pool's when its daemon has ended, another host's when its server has.
+func (d *Driver) Watch(ctx context.Context, changed func(connectionID string)) error {
+	return d.ends.Watch(ctx, d.serving, func(name string) {
+		if name != daemonDir {
+			changed(name)
+			return
+		}
+		all, _ := d.connected() // those that can be read
+		for _, c := range all {
+			changed(c.ID)
+		}
+	})
+}
+
+// serving are the processes that there should be.
+func (d *Driver) serving(context.Context) (map[string]*process.Process, error) {
+	all, err := d.connected()
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	processes := map[string]*process.Process{}
+	if processes[daemonDir], err = process.Find(d.path(daemonDir)); err != nil {
+		return nil, err
+	}
+	for _, c := range all {
+		if c.Address == "" {
+			continue
+		}
+		if processes[c.ID], err = process.Find(d.connections().Dir(c.Connection)); err != nil {
+			return nil, err
+		}
+	}
+	return processes, nil
 }

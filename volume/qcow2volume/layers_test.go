@@ -3,6 +3,7 @@
 package qcow2volume_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -238,6 +239,31 @@ func TestTheDaemonOutlives(t *testing.T) {
 	require.True(t, daemonRuns(t, dir))
 	require.NoError(t, d.Disconnect(t.Context(), b, cb.ID))
 	require.False(t, daemonRuns(t, dir))
+}
+
+// TestTheDaemonsEndIsHeardOf has a connection mended as soon as what serves it is killed.
+func TestTheDaemonsEndIsHeardOf(t *testing.T) {
+	labtest.Require(t)
+	for _, o := range []*qcow2volume.Options{local(), remote()} {
+		need(t)
+		dir := pool(t, filepath.Join(t.TempDir(), "pool"), o)
+		d := driverOf(t, dir, o)
+		ctx, cancel := context.WithCancel(t.Context())
+		heard, done := make(chan string, 8), make(chan error, 1)
+		go func() { done <- d.Watch(ctx, func(id string) { heard <- id }) }()
+		c := driver.Connection{ID: uuid.NewString(), VolumeID: newVolume(t, d, mib, driver.Source{}), Host: drivertest.Host}
+		target, err := d.Connect(t.Context(), c)
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(daemonPID(t, dir), syscall.SIGKILL))
+		require.Equal(t, c.ID, <-heard)
+		again, err := d.Connect(t.Context(), c)
+		require.NoError(t, err)
+		require.Equal(t, target, again)
+		dev := reach(t, again)
+		require.NoError(t, errors.Join(dev.Sync(), dev.Close()))
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	}
 }
 
 // TestTheDaemonIsUnprivileged has it run as the account that it was told, in a network without anything.

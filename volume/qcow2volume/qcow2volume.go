@@ -28,8 +28,8 @@
 // While a volume is connected, or a content is open here, one qemu-storage-daemon has all of the pool's layers open that are in use,
 // and nobody else opens one; it ends with the last use. One for all, because that makes snapshots of several volumes in use one
 // moment's, by one transaction, and because layers that several stand on are open once. Its price is that volumes in use share one
-// process and its thread, and wait together when it is killed: a call to the driver starts it again, with all that is connected,
-// where QEMU's clients find it by themselves. A volume that grows in use breaks off its clients' connections, which has them see
+// process and its thread, and wait together when it is killed: [Driver.Watch] says so, and a call to the driver starts it again, with
+// all that is connected, where QEMU's clients find it by themselves. A volume that grows in use breaks off its clients' connections, which has them see
 // the size.
 //
 // Servers on the pool's own host ([Options.Host]) are given the daemon's Unix socket. It holds the exports of all that is connected,
@@ -66,6 +66,7 @@ import (
 	"syscall"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/process"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/internal/connections"
 	"github.com/kintoun/kintoun/volume/internal/nbdserver"
@@ -112,6 +113,8 @@ type Driver struct {
 
 	// mu is held while records, layers and what the daemon has open change. Contents are read and written without it.
 	mu sync.Mutex
+
+	ends process.Ends
 }
 
 var (
@@ -119,6 +122,7 @@ var (
 	_ driver.Reverter = (*Driver)(nil)
 	_ driver.Manager  = (*Driver)(nil)
 	_ driver.Unlocker = (*Driver)(nil)
+	_ driver.Watcher  = (*Driver)(nil)
 )
 
 // New makes a driver for the pool in dir, which is made if it is not there. It ends what a killed process has begun, and has

@@ -51,6 +51,8 @@ type Server struct {
 	Listen, Address string
 	// Keep is told a new address before anybody can connect to it.
 	Keep func(address string) error
+	// Started is told of the process when one is started; it may be nil.
+	Started func(*process.Process)
 	// Account is whom it runs as; nil is who we are.
 	Account *syscall.Credential
 	// Backend says what it serves, when it is started.
@@ -133,7 +135,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.ReadOnly {
 		writable = "off"
 	}
-	_, err = process.Start(process.Spec{
+	p, err := process.Start(process.Spec{
 		Dir: s.Dir, Path: program, Output: filepath.Join(s.Dir, serverLog), Credential: s.Account, Cloneflags: Sandbox(),
 		// By descriptors: the directories above may be closed to its account.
 		Files: []*os.File{backend, certificates, socket},
@@ -144,6 +146,9 @@ func (s *Server) start(ctx context.Context) error {
 			"--export", "type=nbd,id=volume,node-name=volume,name=" + s.Export + ",writable=" + writable,
 		},
 	})
+	if err == nil && s.Started != nil {
+		s.Started(p)
+	}
 	return err
 }
 
