@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -33,7 +34,7 @@ const (
 
 // running connects to the pool's storage daemon; nil if none runs.
 func (d *Driver) running(ctx context.Context) (*monitor, error) {
-	m, err := dialMonitor(ctx, d.path(daemonDir, monitorSocket))
+	m, err := d.greeted(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, nil //nolint:nilnil // none
 	}
@@ -97,10 +98,9 @@ func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = exports.Close() }()
 	control, err := listenUnix(d.path(daemonDir, monitorSocket), 0o600)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, exports.Close())
 	}
 	p, err := process.Start(process.Spec{
 		Dir: dir, Path: program, Output: d.path(daemonDir, daemonLog), Credential: d.account, Cloneflags: nbdserver.Sandbox(),
@@ -110,20 +110,35 @@ func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 			"--nbd-server", "addr.type=fd,addr.str=4",
 		},
 	})
-	// Two of the daemon's threads look for its first client, and one of them would wait for the next one. Ours has to be closed
-	// before we connect: we would wait for ourselves.
 	for _, socket := range []*os.File{exports, control} {
 		err = errors.Join(err, unix.SetNonblock(int(socket.Fd()), true))
+		// Ours have to be closed before we connect: we would wait for ourselves.
+		err = errors.Join(err, socket.Close())
 	}
-	if err := errors.Join(err, control.Close()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	d.ends.Started(daemonDir, p)
-	m, err := dialMonitor(ctx, d.path(daemonDir, monitorSocket))
+	m, err := d.greeted(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("qemu-storage-daemon does not start: %w: %s", err, nbdserver.Said(d.path(daemonDir, daemonLog)))
 	}
 	return m, nil
+}
+
+// greeted connects to a daemon, which may have just been started. Who connects to its control socket before it is ready meets two of its
+// threads, and may be heard by neither; its other socket is one thread's, which greets when everything is ready.
+func (d *Driver) greeted(ctx context.Context) (*monitor, error) {
+	conn, err := dialUnix(ctx, d.path(socketsDir, exportSocket))
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(monitorTime))
+	_, err = io.ReadFull(conn, make([]byte, len("NBDMAGIC")))
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return nil, err
+	}
+	return dialMonitor(ctx, d.path(daemonDir, monitorSocket))
 }
 
 // give lets the daemon's account open the layers.

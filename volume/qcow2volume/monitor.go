@@ -35,7 +35,7 @@ type monitor struct {
 
 // answer is anything that the daemon sends.
 type answer struct {
-	QMP    json.RawMessage // a greeting; who connects while the daemon starts gets two
+	QMP    json.RawMessage
 	ID     int
 	Return json.RawMessage
 	Error  *monitorError
@@ -55,7 +55,7 @@ func dialMonitor(ctx context.Context, socket string) (*monitor, error) {
 	if err := m.in.Decode(&hello); err != nil {
 		return nil, errors.Join(fmt.Errorf("qemu-storage-daemon's greeting: %w", err), conn.Close())
 	}
-	if err := m.do(capabilities, nil, nil); err != nil {
+	if err := m.do("qmp_capabilities", nil, nil); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return m, nil
@@ -65,21 +65,6 @@ func (m *monitor) close() { _ = m.conn.Close() }
 
 // do runs a command. It is not interrupted: what it would have left nobody would know.
 func (m *monitor) do(command string, arguments, result any) error {
-	err := m.once(command, arguments, result)
-	var said *monitorError
-	if errors.As(err, &said) && said.Class == "CommandNotFound" && command != capabilities {
-		// It has greeted us again.
-		if err = m.do(capabilities, nil, nil); err == nil {
-			err = m.once(command, arguments, result)
-		}
-	}
-	return err
-}
-
-// capabilities is the command that begins a conversation.
-const capabilities = "qmp_capabilities"
-
-func (m *monitor) once(command string, arguments, result any) error {
 	_ = m.conn.SetDeadline(time.Now().Add(monitorTime))
 	m.sent++
 	request := map[string]any{"execute": command, "id": m.sent}
