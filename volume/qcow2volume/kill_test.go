@@ -96,7 +96,9 @@ func TestPower(t *testing.T) {
 			}
 		}
 		requireSame(t, k.state, found, round)
-		mendLeaks(t, dir)
+		if !daemonRuns(t, dir) { // otherwise a volume is connected
+			mendLeaks(t, dir)
+		}
 		k.tidy(t, d, round == *kills-1)
 	}
 }
