@@ -15,7 +15,8 @@
 // moment of the call, as if the power had failed then. What only some technologies can do is an optional interface,
 // found by type assertion: [Reverter], [Manager], [SnapshotManager], [Unlocker], [Watcher].
 //
-// Package filevolume keeps files, package memvolume memory; package drivertest is the suite that all pass.
+// Packages filevolume and qcow2volume keep files, package rbdvolume images of Ceph, package memvolume memory; package drivertest is
+// the suite that all pass.
 //
 // The package needs nothing but the standard library, and does nothing but what drivers share: [CheckID] and the checks of
 // wishes. Errors wrap fs.ErrNotExist for what is not there,

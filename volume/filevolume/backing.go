@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/kintoun/kintoun/internal/process"
+	"github.com/kintoun/kintoun/volume/internal/connections"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +68,7 @@ func (d *Driver) makeBacking(ctx context.Context) error {
 	if out, err := exec.CommandContext(ctx, mkfs, "-q", "-f", "-m", "reflink=1", making).CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("mkfs.xfs: %w: %s", err, strings.TrimSpace(string(out))), os.Remove(making))
 	}
-	return errors.Join(f.Sync(), os.Rename(making, d.o.BackingFile), syncDir(filepath.Dir(d.o.BackingFile)))
+	return errors.Join(f.Sync(), os.Rename(making, d.o.BackingFile), connections.SyncDir(filepath.Dir(d.o.BackingFile)))
 }
 
 // backed is the loop device whose file system is mounted on the pool's directory; empty if none is. That of another file is an

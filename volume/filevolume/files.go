@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/connections"
 	"github.com/kintoun/kintoun/volume/internal/luks"
 	"golang.org/x/sys/unix"
 )
@@ -56,15 +57,7 @@ func (d *Driver) publish(f *os.File, path string) error {
 	if err := unix.Linkat(unix.AT_FDCWD, procPath(int(f.Fd())), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return &os.LinkError{Op: "link", Old: "a nameless file", New: path, Err: err}
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return connections.SyncDir(filepath.Dir(path))
 }
 
 // clone makes to share from's content, as it is at one moment of the call, whoever writes to it meanwhile (FICLONE, see

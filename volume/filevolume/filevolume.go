@@ -43,6 +43,7 @@ import (
 	"sync"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/process"
 	"github.com/kintoun/kintoun/volume/driver"
 	"golang.org/x/sys/unix"
 )
@@ -77,6 +78,7 @@ type Driver struct {
 	o   Options
 
 	groups sync.Mutex // held while directories of groups of snapshots are made
+	ends   process.Ends
 }
 
 var (
@@ -84,6 +86,7 @@ var (
 	_ driver.Reverter = (*Driver)(nil)
 	_ driver.Manager  = (*Driver)(nil)
 	_ driver.Unlocker = (*Driver)(nil)
+	_ driver.Watcher  = (*Driver)(nil)
 
 	_ driver.SnapshotManager = (*Driver)(nil)
 )
@@ -132,7 +135,7 @@ func (d *Driver) begin(ctx context.Context) error {
 	if err := d.tryClone(); err != nil {
 		return err
 	}
-	return errors.Join(os.MkdirAll(d.path(connections), 0o700), d.mend())
+	return errors.Join(os.MkdirAll(d.path(connectionsDir), 0o700), d.mend())
 }
 
 // Kind is "file".

@@ -40,7 +40,7 @@ func (d *Driver) Unmanaged(ctx context.Context) ([]driver.Unmanaged, error) {
 // foreign returns an fs.ErrInvalid for names that no file of somebody else has.
 func foreign(name string) error {
 	kind, _ := named(name)
-	if kind != "" || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || name == connections {
+	if kind != "" || name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || name == connectionsDir {
 		return fmt.Errorf("%q cannot be adopted: %w", name, fs.ErrInvalid)
 	}
 	return nil

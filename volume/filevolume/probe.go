@@ -11,6 +11,7 @@ import (
 
 	"github.com/kintoun/kintoun/internal/process"
 	"github.com/kintoun/kintoun/probe"
+	"github.com/kintoun/kintoun/volume/internal/nbdserver"
 )
 
 // Probe says what is missing for a pool as the options say, with a [probe.Missing] for each thing; nil if nothing. It makes one in a
@@ -29,7 +30,7 @@ func Probe(ctx context.Context, dir string, options *Options) error {
 		}
 	}
 	if d.o.Listen != "" {
-		if _, err := findServer(); err != nil {
+		if _, err := nbdserver.Program("volumes of servers on other hosts"); err != nil {
 			return err
 		}
 	}
@@ -58,11 +59,6 @@ func programs() error {
 		errs = append(errs, err)
 	}
 	return probe.Join(errs...)
-}
-
-// findServer finds the server of block devices.
-func findServer() (string, error) {
-	return process.Program("qemu-storage-daemon", "volumes of servers on other hosts", "qemu-system-common")
 }
 
 func scratchBeside(place string) (string, error) {

@@ -3,6 +3,7 @@
 package filevolume_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"os"
@@ -165,4 +166,24 @@ func TestNoAddressForOthers(t *testing.T) {
 	_, err := d.Connect(t.Context(), c)
 	require.ErrorIs(t, err, filevolume.ErrUnavailable)
 	require.NoError(t, d.Remove(t.Context(), c.VolumeID))
+}
+
+// TestAKilledServerIsTold has a watcher hear of a server that was killed, of the one that takes its place, and of none when the
+// connection is over.
+func TestAKilledServerIsTold(t *testing.T) {
+	dir, o, _, c, _ := connected(t)
+	d := driverOf(t, dir, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, done := make(chan string, 8), make(chan error, 1)
+	go func() { done <- d.Watch(ctx, func(id string) { heard <- id }) }()
+	for range 3 {
+		pid := pidOf(t, dir, c)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		require.Equal(t, c.ID, <-heard)
+		_, err := d.Connect(t.Context(), c)
+		require.NoError(t, err)
+		require.NotEqual(t, pid, pidOf(t, dir, c))
+	}
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
 }

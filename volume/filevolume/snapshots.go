@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/connections"
 	"golang.org/x/sys/unix"
 )
 
@@ -133,7 +134,7 @@ func (d *Driver) snapshotGroup(ctx context.Context, want []driver.Snapshot) erro
 	if err := os.Rename(making, done); err != nil {
 		return errors.Join(err, os.RemoveAll(making))
 	}
-	return errors.Join(syncDir(d.dir), d.place(done))
+	return errors.Join(connections.SyncDir(d.dir), d.place(done))
 }
 
 // place moves the snapshots of a group that is done to their places.
@@ -147,7 +148,7 @@ func (d *Driver) place(group string) error {
 			return err
 		}
 	}
-	return errors.Join(syncDir(d.dir), os.Remove(group))
+	return errors.Join(connections.SyncDir(d.dir), os.Remove(group))
 }
 
 // mend ends what killed calls began, or takes it away, and makes durable what they did: who finds it will build on it.
@@ -186,7 +187,7 @@ func (d *Driver) RemoveSnapshot(ctx context.Context, id string) error {
 func (d *Driver) rename(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if err == nil {
-		err = syncDir(d.dir)
+		err = connections.SyncDir(d.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("filevolume: %w", &os.LinkError{Op: "rename", Old: from, New: to, Err: err})

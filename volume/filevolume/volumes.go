@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/connections"
 )
 
 // Apply creates a volume, or makes it larger.
@@ -100,7 +101,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	err := errors.Join(
-		os.RemoveAll(d.path(connections, id)),
+		os.RemoveAll(d.path(connectionsDir, id)),
 		unlessMissing(os.Remove(d.path(reverting(id)))),
 		d.remove(d.volumePath(id)))
 	if err != nil {
@@ -115,7 +116,7 @@ func (d *Driver) remove(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDir(d.dir))
+	return errors.Join(err, connections.SyncDir(d.dir))
 }
 
 // List says what exists. What killed calls left, a new driver has ended or taken away: nothing is partial.
@@ -142,7 +143,7 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 		}
 		o := driver.Observed{Kind: kind, ID: id, VolumeID: x.volumeID, Bytes: x.bytes, Used: x.used}
 		if kind == driver.KindVolume {
-			list, err := d.connectionsOf(id)
+			list, err := d.connections().Of(id)
 			if err != nil {
 				return nil, fmt.Errorf("filevolume: %w", err)
 			}
@@ -251,5 +252,5 @@ func (d *Driver) revert(volumeID, snapshotID string) error {
 	if err := errors.Join(unlessMissing(os.Remove(between)), d.publish(f, between), os.Rename(between, d.volumePath(volumeID))); err != nil {
 		return err
 	}
-	return syncDir(d.dir)
+	return connections.SyncDir(d.dir)
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +36,50 @@ func TestVolumes(t *testing.T) {
 		{"an image of a volume", w.imageOfVolume},
 		{"everything goes", w.deleteVolumes},
 	})
+}
+
+// TestVolumesInLayers has servers with volumes that are qcow2 files, whose storage daemon is killed, too.
+func TestVolumesInLayers(t *testing.T) {
+	w := &walk{testCloud: newCloud(t, "bridge", "-volumes-format", "qcow2")}
+	w.inOrder([]row{
+		{"images and networks", w.prepare},
+		{"rules", w.rules},
+		{"a server", func() { w.serverWith("vm1", vm1Address, "--image", "cirros") }},
+		{"attach", w.attachVolume},
+		{"a snapshot in use", w.snapshotInUse},
+		{"extend in use", w.extendInUse},
+		{"the server is killed", w.killedWithVolume},
+		{"the storage daemon is killed", w.killedStorage},
+		{"detach, and what the snapshot holds", w.detachVolume},
+		{"boot from a volume", w.bootFromVolume},
+		{"everything goes", func() {
+			w.demo.cli("openstack", "server", "delete", "--wait", "vm1")
+			w.demo.cli("openstack", "volume", "snapshot", "delete", "snap")
+			w.volumesGo()
+			left, err := os.ReadDir(w.Path("volumes.qcow2", "layers"))
+			require.NoError(w.t, err)
+			require.Empty(w.t, left)
+		}},
+	})
+}
+
+// killedStorage kills what serves the disk: the guest waits for it, and finds it again when somebody asks after the connection.
+func (w *walk) killedStorage() {
+	pid, _, _ := strings.Cut(readFile(w.t, w.Path("volumes.qcow2", "daemon", "pid")), " ")
+	n, err := strconv.Atoi(pid)
+	require.NoError(w.t, err)
+	require.NoError(w.t, syscall.Kill(n, syscall.SIGKILL))
+	w.kill()
+	w.start()
+	require.Equal(w.t, w.second, w.sum("/dev/vdb"))
+	w.second = w.fill("/dev/vdb")
+}
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(data)
 }
 
 // serverWith makes a server and logs in to it.
@@ -252,6 +298,10 @@ func (w *walk) deleteVolumes() {
 	w.demo.cli("openstack", "server", "delete", "--wait", "vm1")
 	w.demo.cli("openstack", "volume", "backup", "delete", "saved")
 	w.demo.cli("openstack", "volume", "snapshot", "delete", "snap")
+	w.volumesGo()
+}
+
+func (w *walk) volumesGo() {
 	for _, row := range w.demo.rows("openstack", "volume", "list") {
 		w.demo.cli("openstack", "volume", "delete", fmt.Sprint(row["ID"]))
 	}

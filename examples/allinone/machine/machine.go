@@ -28,7 +28,6 @@ import (
 	"github.com/kintoun/kintoun/network/netnsrouter"
 	"github.com/kintoun/kintoun/volume"
 	volumedriver "github.com/kintoun/kintoun/volume/driver"
-	"github.com/kintoun/kintoun/volume/filevolume"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,6 +45,8 @@ type Options struct {
 	Accelerator string
 	// TunnelAddress is this host's address for the traffic between hosts.
 	TunnelAddress netip.Addr
+	// VolumesFormat is "auto", "raw" or "qcow2": what files volumes are; empty is auto, raw where none are qcow2 files already.
+	VolumesFormat string
 	// VolumesGiB is how large the file system for volumes is that is made in a (sparse) file where DataDir's own cannot share
 	// blocks between files.
 	VolumesGiB int
@@ -82,7 +83,7 @@ type Machine struct {
 	dhcp      *dhcp.Driver
 	routers   *netnsrouter.Driver
 	servers   *qemu.Driver
-	volumes   *filevolume.Driver
+	volumes   volumes
 	balancers *haproxy.Driver
 	proxy     *proxy.Proxy
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/kintoun/kintoun/network/nftfilter"
 	"github.com/kintoun/kintoun/network/ovsgre"
 	"github.com/kintoun/kintoun/probe"
+	"github.com/kintoun/kintoun/volume/qcow2volume"
 )
 
 // Probe says everything that this machine lacks to be a host, with a [probe.Missing] for each thing; nil if nothing. It asks
@@ -26,6 +27,12 @@ func Probe(ctx context.Context, o Options) error {
 		errs = append(errs, ovsgre.Probe(ctx, nil))
 	case "bridge":
 		errs = append(errs, bridge.Probe(ctx, &bridge.Options{LocalAddress: o.TunnelAddress}))
+	}
+	switch format, err := volumesFormat(&o); {
+	case err != nil:
+		errs = append(errs, err)
+	case format == formatQCOW2:
+		errs = append(errs, qcow2volume.Probe(ctx, o.Path(qcow2Pool), nil))
 	}
 	return probe.Join(errs...)
 }

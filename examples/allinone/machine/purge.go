@@ -30,7 +30,7 @@ func Purge(ctx context.Context, o Options) error {
 	for _, d := range []remover{m.balancers, m.routers, m.dhcp, m.fabric.Ports(), m.fabric.Networks()} {
 		failures = append(failures, removeAll(ctx, d))
 	}
-	failures = append(failures, m.fabric.purge(ctx), deleteBridge(o.ExternalBridge), m.volumes.Unmount(ctx))
+	failures = append(failures, m.fabric.purge(ctx), deleteBridge(o.ExternalBridge), m.volumes.stop(ctx))
 	return errors.Join(append(failures, m.Close())...)
 }
 

@@ -3,27 +3,115 @@ package machine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/kintoun/kintoun/probe"
+	volumedriver "github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/filevolume"
+	"github.com/kintoun/kintoun/volume/qcow2volume"
 )
 
-// newVolumes opens the pool of volumes below the data directory: on the file system that is there where that shares blocks
-// between files, and otherwise on one of its own in a file.
-func newVolumes(ctx context.Context, o *Options) (*filevolume.Driver, error) {
-	options := filevolume.Options{Host: o.Host, BackingBytes: int64(o.VolumesGiB) << 30}
+// The formats of volumes: VolumesFormat is one of them, or "auto".
+const (
+	formatRaw   = "raw"
+	formatQCOW2 = "qcow2"
+)
+
+// The pools of volumes below the data directory, by their formats, and the file that a pool of raw files may be in.
+const (
+	rawPool     = "volumes"
+	rawBacking  = "volumes.img"
+	qcow2Pool   = "volumes.qcow2"
+	qcow2Layers = "layers"
+)
+
+// volumes is this machine's pool.
+type volumes interface {
+	volumedriver.Volumes
+	// stop ends what runs for the pool, when nobody uses it any more.
+	stop(ctx context.Context) error
+}
+
+type rawVolumes struct{ *filevolume.Driver }
+
+func (v rawVolumes) stop(ctx context.Context) error { return v.Unmount(ctx) }
+
+type qcow2Volumes struct{ *qcow2volume.Driver }
+
+func (v qcow2Volumes) stop(ctx context.Context) error { return v.Stop(ctx) }
+
+// newVolumes opens the pool of volumes below the data directory.
+func newVolumes(ctx context.Context, o *Options) (volumes, error) {
+	listen := ""
 	if o.TunnelAddress.IsValid() {
-		options.Listen = o.TunnelAddress.String()
+		listen = o.TunnelAddress.String()
 	}
-	backing := o.Path("volumes.img")
+	format, err := volumesFormat(o)
+	if err != nil {
+		return nil, err
+	}
+	if format == formatQCOW2 {
+		d, err := qcow2volume.New(ctx, o.Path(qcow2Pool), &qcow2volume.Options{Host: o.Host, Listen: listen})
+		if err != nil {
+			return nil, err
+		}
+		return qcow2Volumes{d}, nil
+	}
+	d, err := newRawVolumes(ctx, o, filevolume.Options{Host: o.Host, Listen: listen, BackingBytes: int64(o.VolumesGiB) << 30})
+	if err != nil {
+		return nil, err
+	}
+	return rawVolumes{d}, nil
+}
+
+// volumesFormat is the format that the machine's volumes have. It does not change: volumes of the other would not be found.
+func volumesFormat(o *Options) (string, error) {
+	qcow2, err := holds(o.Path(qcow2Pool, qcow2Layers))
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case qcow2 && o.VolumesFormat == formatRaw:
+		return "", fmt.Errorf("volumes-format raw: volumes are qcow2 files already, in %s", o.Path(qcow2Pool))
+	case qcow2:
+		return formatQCOW2, nil
+	case o.VolumesFormat != formatQCOW2:
+		return formatRaw, nil
+	}
+	raw, err := holds(o.Path(rawPool))
+	if _, statErr := os.Stat(o.Path(rawBacking)); raw || statErr == nil {
+		err = errors.Join(err, fmt.Errorf("volumes-format qcow2: volumes are raw files already, in %s", o.Path(rawPool)))
+	}
+	return formatQCOW2, err
+}
+
+// holds says whether there is anything but directories.
+func holds(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// newRawVolumes opens a pool on the file system that is there where that shares blocks between files, and otherwise on one of its own
+// in a file.
+func newRawVolumes(ctx context.Context, o *Options, options filevolume.Options) (*filevolume.Driver, error) {
+	backing := o.Path(rawBacking)
 	if _, err := os.Stat(backing); errors.Is(err, os.ErrNotExist) {
-		volumes, err := filevolume.New(ctx, o.Path("volumes"), &options)
+		d, err := filevolume.New(ctx, o.Path(rawPool), &options)
 		var missing *probe.Missing
 		if !errors.As(err, &missing) {
-			return volumes, err
+			return d, err
 		}
 	}
 	options.BackingFile = backing
-	return filevolume.New(ctx, o.Path("volumes"), &options)
+	return filevolume.New(ctx, o.Path(rawPool), &options)
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package filevolume
+package nbdserver
 
 import (
 	"crypto/ecdsa"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/connections"
 )
 
 // The files of a connection's certificates; the server's have the names that QEMU's tls-creds-x509 looks for.
@@ -84,13 +85,13 @@ func writeCertificate(dir, certName, keyName string, cert, ca *x509.Certificate,
 	if err != nil {
 		return nil, err
 	}
-	if err := replace(filepath.Join(dir, certName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})); err != nil || keyName == "" {
+	if err := connections.Replace(filepath.Join(dir, certName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})); err != nil || keyName == "" {
 		return key, err
 	}
 	if der, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
 		return nil, err
 	}
-	return key, replace(filepath.Join(dir, keyName), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return key, connections.Replace(filepath.Join(dir, keyName), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // clientTLS is what the connected host authenticates with.
