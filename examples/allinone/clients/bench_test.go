@@ -190,9 +190,21 @@ func versitygw(b *testing.B) *target {
 	return signed(b, "versitygw", address, startTarget(b, address, cmd))
 }
 
-// atOnce runs an operation in so many goroutines.
+// atOnce runs an operation in so many goroutines. Of large contents all connections have one, and then the next: a benchmark that
+// counts them would end with the first.
 func atOnce(b *testing.B, connections int, size int64, op func(n int64) error) {
 	b.SetBytes(size)
+	if connections > 1 && size >= largeContent {
+		b.SetBytes(size * int64(connections))
+		for b.Loop() {
+			var all errgroup.Group
+			for n := range connections {
+				all.Go(func() error { return op(int64(n)) })
+			}
+			require.NoError(b, all.Wait())
+		}
+		return
+	}
 	b.SetParallelism((connections + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 	if connections == 1 {
 		for n := int64(0); b.Loop(); n++ {
@@ -237,16 +249,11 @@ func (t *target) deleteAll(b *testing.B, connections int) {
 	each(t.del)
 }
 
-// distinct is how many objects of a size are written before one is written again: large ones fill the disk.
-func distinct(size int64) int64 { return max(4, 256*mib/size) }
+// largeContent is the size from which contents fill the disk, and are deleted when they were measured.
+const largeContent = 64 * mib
 
-// large is how many objects of a size are deleted when they were measured: none, where they are small.
-func large(size int64) int64 {
-	if size < 64*mib {
-		return 0
-	}
-	return distinct(size)
-}
+// distinct is how many objects of a size are written before one is written again.
+func distinct(size int64, connections int) int64 { return max(4, int64(connections), 256*mib/size) }
 
 // BenchmarkObjects puts, gets and deletes objects, by this house's dialects and by servers that others use, in turns.
 func BenchmarkObjects(b *testing.B) {
@@ -259,17 +266,17 @@ func BenchmarkObjects(b *testing.B) {
 	for _, size := range []int64{1 << 10, 64 << 10, 64 * mib, 1024 * mib} {
 		for _, connections := range []int{1, 16} {
 			for _, t := range targets {
-				// 16 GiB at once are more than a disk's cache can hide.
-				if size < 1024*mib || connections == 1 {
-					b.Run(fmt.Sprintf("put/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {
-						key := func(n int64) string { return fmt.Sprintf("o%d-%d", size, n%distinct(size)) }
-						atOnce(b, connections, size, func(n int64) error { return t.put(key(n), size) })
-						t.tell(b)
-						for n := range large(size) {
+				b.Run(fmt.Sprintf("put/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {
+					keys := distinct(size, connections)
+					key := func(n int64) string { return fmt.Sprintf("o%d-%d", size, n%keys) }
+					atOnce(b, connections, size, func(n int64) error { return t.put(key(n), size) })
+					t.tell(b)
+					for n := range keys {
+						if size >= largeContent {
 							_ = t.del(key(n)) // not all of them were written
 						}
-					})
-				}
+					}
+				})
 			}
 			for _, t := range targets {
 				b.Run(fmt.Sprintf("get/%dKiB/%d/%s", size>>10, connections, t.name), func(b *testing.B) {

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var kills = flag.Int("e2e.kills", 8, "how often the server, or a virtual machine, is killed under a guest that writes to a volume")
+var kills = flag.Int("e2e.kills", 8, "how often the server, a virtual machine or the storage daemon is killed under a guest that writes to a volume")
 
 const (
 	// The guest writes its volume's first blocks in turn, each full of the number of the write.
@@ -29,10 +29,16 @@ const (
 	blockCount = 64
 )
 
-// TestKillsLoseNothing has a guest write to a volume, while the server and the guest's own QEMU are killed at random: what was
-// acknowledged as flushed is there, nothing is torn, and nothing is left in the end.
+// TestKillsLoseNothing has a guest write to a volume, while the server, the guest's own QEMU and, where there is one, the storage
+// daemon are killed at random: what was acknowledged as flushed is there, nothing is torn, and nothing is left in the end.
 func TestKillsLoseNothing(t *testing.T) {
-	w := &walk{testCloud: newCloud(t, "bridge")}
+	for format, left := range map[string]string{"raw": "volumes/volume-*", "qcow2": "volumes.qcow2/layers/*"} {
+		t.Run(format, func(t *testing.T) { killAll(t, format, left) })
+	}
+}
+
+func killAll(t *testing.T, format, remains string) {
+	w := &walk{testCloud: newCloud(t, "bridge", "-volumes-format", format)}
 	w.prepare()
 	w.demo.t = t
 	w.rules()
@@ -50,17 +56,7 @@ func TestKillsLoseNothing(t *testing.T) {
 	for n := range *kills {
 		writer := w.startWriter(last + 1)
 		time.Sleep(time.Duration(300+random.IntN(1200)) * time.Millisecond)
-		if random.IntN(3) == 0 {
-			w.killMachine(id)
-			last = max(last, writer.ended(t))
-			w.startAgain(id)
-		} else {
-			w.kill()
-			time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
-			w.start()
-			w.demo.becomes("vm1", "ACTIVE")
-			last = max(last, w.stop(writer))
-		}
+		last = max(last, w.killOne(random, format, id, writer))
 		last = w.holds(n, last)
 	}
 	t.Logf("%d writes were acknowledged over %d kills", last, *kills)
@@ -69,12 +65,33 @@ func TestKillsLoseNothing(t *testing.T) {
 	w.demo.volumeBecomes("data", "available")
 	w.demo.cli("openstack", "volume", "delete", "data")
 	w.eventually(time.Minute, "nothing is left in the pool", func() error {
-		left, err := filepath.Glob(filepath.Join(w.DataDir, "volumes", "volume-*"))
+		left, err := filepath.Glob(filepath.Join(w.DataDir, remains))
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("%v are left", left)
 		}
 		return err
 	})
+}
+
+// killOne kills one of what there is, has it come back, and returns the last number that was acknowledged.
+func (w *walk) killOne(random *rand.Rand, format, server string, writing *writer) int {
+	w.t.Helper()
+	switch kind := random.IntN(3); {
+	case kind == 0:
+		w.killMachine(server)
+		last := writing.ended(w.t)
+		w.startAgain(server)
+		return last
+	case kind == 1 && format == "qcow2":
+		w.killStorage()
+		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
+	default:
+		w.kill()
+		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
+		w.start()
+		w.demo.becomes("vm1", "ACTIVE")
+	}
+	return w.stop(writing)
 }
 
 // writer is a login to vm1 that writes and says what was flushed.

@@ -63,23 +63,22 @@ func TestVolumesInLayers(t *testing.T) {
 	})
 }
 
-// killedStorage kills what serves the disk: the guest waits for it, and finds it again when somebody asks after the connection.
+// killedStorage kills what serves the disk: the guest waits until it is served again.
 func (w *walk) killedStorage() {
-	pid, _, _ := strings.Cut(readFile(w.t, w.Path("volumes.qcow2", "daemon", "pid")), " ")
-	n, err := strconv.Atoi(pid)
-	require.NoError(w.t, err)
-	require.NoError(w.t, syscall.Kill(n, syscall.SIGKILL))
-	w.kill()
-	w.start()
+	w.killStorage()
 	require.Equal(w.t, w.second, w.sum("/dev/vdb"))
 	w.second = w.fill("/dev/vdb")
 }
 
-func readFile(t testing.TB, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	require.NoError(t, err)
-	return string(data)
+// killStorage kills the storage daemon.
+func (w *walk) killStorage() {
+	w.t.Helper()
+	text, err := os.ReadFile(w.Path("volumes.qcow2", "daemon", "pid"))
+	require.NoError(w.t, err)
+	pid, _, _ := strings.Cut(string(text), " ")
+	n, err := strconv.Atoi(pid)
+	require.NoError(w.t, err)
+	require.NoError(w.t, syscall.Kill(n, syscall.SIGKILL))
 }
 
 // serverWith makes a server and logs in to it.
