@@ -35,10 +35,33 @@ const (
 // running connects to the pool's storage daemon; nil if none runs.
 func (d *Driver) running(ctx context.Context) (*monitor, error) {
 	m, err := d.greeted(ctx)
+	if cutOff(err) {
+		// One that was killed, and has not closed all its sockets yet.
+		return nil, d.ended(ctx, err)
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, nil //nolint:nilnil // none
 	}
 	return m, err
+}
+
+// cutOff says whether err is a connection's whose other side has ended.
+func cutOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+}
+
+// ended waits until the daemon that cut us off has ended. It is an error if it has not.
+func (d *Driver) ended(ctx context.Context, cutOff error) error {
+	p, err := process.Find(d.path(daemonDir))
+	if p == nil || err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	if err := p.Wait(ctx); err != nil {
+		return fmt.Errorf("qemu-storage-daemon, which goes on, ended a connection: %w", errors.Join(cutOff, err))
+	}
+	return nil
 }
 
 // daemon connects to the pool's storage daemon, which is started if it does not run: then it serves what is connected.

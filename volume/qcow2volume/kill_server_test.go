@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/qcow2volume"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What a writer over NBD writes in turn: blocks full of one number, with a checksum at the end.
@@ -111,6 +113,47 @@ func TestKillServer(t *testing.T) {
 		require.NoError(t, d.RemoveSnapshot(t.Context(), s.ID))
 	}
 	require.Empty(t, layersOf(t, dir))
+}
+
+// TestServerThatIsEnding has a daemon end while it is asked: its sockets are closed one after the other, and the first may say that
+// it has ended before the second refuses connections.
+func TestServerThatIsEnding(t *testing.T) {
+	need(t)
+	for name, end := range map[string]func(t *testing.T, l net.Listener){
+		"before it hears": func(t *testing.T, l net.Listener) { // the connection is reset
+			file, err := l.(*net.UnixListener).File()
+			require.NoError(t, err)
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(file.Fd()), Events: unix.POLLIN}}, 10_000)
+			require.NoError(t, err)
+			require.NoError(t, file.Close())
+		},
+		"before it answers": func(t *testing.T, l net.Listener) {
+			conn, err := l.Accept()
+			require.NoError(t, err)
+			require.NoError(t, conn.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := pool(t, filepath.Join(t.TempDir(), "pool"), local())
+			d := driverOf(t, dir, local())
+			c := driver.Connection{ID: uuid.NewString(), VolumeID: uuid.NewString(), Host: drivertest.Host}
+			require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: c.VolumeID, Bytes: 1 << 20}))
+			t.Chdir(filepath.Join(dir, "sockets")) // addresses of sockets are short
+			l, err := net.Listen("unix", "nbd")
+			require.NoError(t, err)
+			l.(*net.UnixListener).SetUnlinkOnClose(false)
+			var target driver.Target
+			var failed error
+			var wg sync.WaitGroup
+			wg.Go(func() { target, failed = d.Connect(t.Context(), c) })
+			end(t, l)
+			require.NoError(t, l.Close())
+			wg.Wait()
+			require.NoError(t, failed)
+			require.NoError(t, reach(t, target).Close())
+			require.NoError(t, d.Disconnect(t.Context(), c.VolumeID, c.ID))
+		})
+	}
 }
 
 // taken is a snapshot, and what had been flushed before it was begun.
