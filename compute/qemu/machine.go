@@ -136,6 +136,14 @@ func object(value map[string]any) string {
 	return string(data)
 }
 
+// freePorts is how many ports are kept free unless something else is said: firmware and kernel look at each.
+func freePorts(accelerator string) int {
+	if accelerator == acceleratorKVM {
+		return 16
+	}
+	return 4
+}
+
 // portArguments gives each NIC and volume a PCIe port of its own, which lets it be unplugged, and adds free ones. Ports are
 // functions of few slots, eight each.
 func (m *machine) portArguments() []string {

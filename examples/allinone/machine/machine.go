@@ -43,6 +43,8 @@ type Options struct {
 	Fabric string
 	// Accelerator is "auto", "kvm" or "tcg".
 	Accelerator string
+	// HotPlugPorts is how many ports are kept free in each server for volumes to come; zero is as package qemu has it.
+	HotPlugPorts int
 	// TunnelAddress is this host's address for the traffic between hosts.
 	TunnelAddress netip.Addr
 	// VolumesFormat is "auto", "raw" or "qcow2": what files volumes are; empty is auto, raw where none are qcow2 files already. Or it is
@@ -109,7 +111,7 @@ func closedUnlessOpen(ctx context.Context, o Options) (*Machine, error) {
 func open(ctx context.Context, o *Options) (*Machine, error) {
 	m := &Machine{options: *o}
 	var err error
-	if m.servers, err = qemu.New(ctx, &qemu.Options{Dir: o.DataDir, RunDir: o.RunDir, Accelerator: o.Accelerator}); err != nil {
+	if m.servers, err = qemu.New(ctx, &qemu.Options{Dir: o.DataDir, RunDir: o.RunDir, Accelerator: o.Accelerator, HotPlugPorts: o.HotPlugPorts}); err != nil {
 		return m, err
 	}
 	if m.volumes, err = newVolumes(ctx, o); err != nil {

@@ -50,6 +50,8 @@ func (o *Options) HostSettings() settings.Table {
 			Help: "virtual network: openvswitch has GRE between hosts, bridge VXLAN; auto takes openvswitch where the kernel has its datapath"},
 		{Name: "accelerator", Kind: "kind", Value: settings.Choice(&o.Accelerator, "auto", "auto", "kvm", "tcg"),
 			Help: "virtual machine: auto takes kvm where it really runs a guest"},
+		{Name: "hot-plug-ports", Kind: "number", Default: "16, without KVM 4", Value: settings.Number(&o.HotPlugPorts, 0, 0, 64),
+			Help: "how many volumes can be attached to a server while it runs, beside those that it was started with; without KVM each costs 25 ms of its start"},
 		{Name: "volumes-format", Kind: "kind", Value: settings.Choice(&o.VolumesFormat, "auto", "auto", "raw", "qcow2", "rbd"),
 			Help: "what volumes are, from the first one on: raw files share blocks, on a file system that can, and servers use them directly; qcow2 files lie on any, and a storage daemon serves them; auto takes what is there, raw at first; rbd is images in a Ceph cluster"},
 		{Name: "volumes-rbd-pool", Kind: "name", Value: settings.Text(&o.VolumesRBD.Pool, "volumes"), Help: "pool of the Ceph cluster for volumes, this cloud's alone"},
