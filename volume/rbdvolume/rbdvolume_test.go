@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/lab"
+	"github.com/kintoun/kintoun/internal/lab/ceph"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
@@ -27,15 +28,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ceph is a cluster that all tests share, with one pool; each test has a namespace in it.
-type ceph struct {
-	*testCluster
+// sharedCluster is what all tests share, with one pool; each test has a namespace in it.
+type sharedCluster struct {
+	*ceph.Cluster
 	dir, pool string
 	err       error
 	once      sync.Once
 }
 
-var shared ceph
+var shared sharedCluster
 
 func TestMain(m *testing.M) {
 	os.Exit(lab.Main(func() int {
@@ -48,21 +49,21 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func (c *ceph) start() {
+func (c *sharedCluster) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if c.dir, c.err = os.MkdirTemp("", "ceph-"); c.err != nil {
 		return
 	}
-	if c.testCluster, c.err = startCluster(ctx, c.dir); c.err != nil {
+	if c.Cluster, c.err = ceph.Start(ctx, c.dir); c.err != nil {
 		return
 	}
 	c.pool, c.err = c.Pool(ctx, 2<<30)
 }
 
-func (c *ceph) stop() error {
+func (c *sharedCluster) stop() error {
 	var err error
-	if c.testCluster != nil {
+	if c.Cluster != nil {
 		err = c.Stop()
 	}
 	if c.dir != "" {
@@ -72,9 +73,9 @@ func (c *ceph) stop() error {
 }
 
 // cluster returns the cluster, and options for an empty place in it.
-func cluster(t testing.TB) (*ceph, *rbdvolume.Options) {
+func cluster(t testing.TB) (*sharedCluster, *rbdvolume.Options) {
 	t.Helper()
-	requireCeph(t)
+	labtest.RequireCeph(t)
 	shared.once.Do(shared.start)
 	require.NoError(t, shared.err)
 	namespace, err := shared.Namespace(t.Context(), shared.pool)
@@ -124,7 +125,7 @@ func TestChapter(t *testing.T) {
 	require.NoError(t, err)
 	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})
 	require.NoError(t, err)
-	require.Equal(t, []string{monitorAddress}, target.RBD.Monitors)
+	require.Equal(t, []string{ceph.Monitor}, target.RBD.Monitors)
 	require.NoError(t, volumes.Disconnect(ctx, volume, connection))
 	require.NoError(t, volumes.Remove(ctx, volume))
 	require.NoError(t, volumes.RemoveSnapshot(ctx, snapshot))
