@@ -93,15 +93,16 @@ func (d *Driver) open(ctx context.Context, f found, access driver.Access, secret
 
 // daemon is a running qemu-storage-daemon.
 type daemon struct {
-	cmd *exec.Cmd
-	out bytes.Buffer
+	cmd   *exec.Cmd
+	out   bytes.Buffer
+	ended <-chan error
 }
 
 // stop ends it and takes its answer.
 func (d *daemon) stop() error {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	var exit *exec.ExitError
-	if err := d.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+	if err := <-d.ended; err != nil && !errors.As(err, &exit) {
 		return err
 	}
 	return nil
@@ -163,7 +164,6 @@ func export(ctx context.Context, image map[string]any, access driver.Access, sec
 		}
 	}
 	d.cmd.Args = append(d.cmd.Args, "--nbd-server", "addr.type=fd,addr.str=3", "--export", "type=nbd,id=export,name=image,node-name="+node+",writable="+writable)
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
 	return d.start(ctx, socket, listener)
 }
@@ -172,8 +172,8 @@ func export(ctx context.Context, image map[string]any, access driver.Access, sec
 const passphraseID = "passphrase"
 
 // start runs the daemon and connects to it.
-func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (*device, error) {
-	if err := d.cmd.Start(); err != nil {
+func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (_ *device, err error) {
+	if d.ended, err = start(d.cmd); err != nil {
 		return nil, err
 	}
 	// Only the daemon listens from here on: when it ends, the connection does.
