@@ -123,10 +123,6 @@ func export(ctx context.Context, image map[string]any, access driver.Access, sec
 	if err != nil {
 		return nil, err
 	}
-	blockdev, err := json.Marshal(image)
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("", "rbd-")
 	if err != nil {
 		return nil, err
@@ -152,18 +148,25 @@ func export(ctx context.Context, image map[string]any, access driver.Access, sec
 		d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, f)
 		d.cmd.Args = append(d.cmd.Args, "--object", fmt.Sprintf("secret,id=%s,format=%s,file=/dev/fd/%d", s.id, s.format, 2+len(d.cmd.ExtraFiles)))
 	}
-	d.cmd.Args = append(d.cmd.Args, "--blockdev", string(blockdev))
-	node, readOnly, writable := "image", "on", "off"
-	if access == driver.ReadWrite {
-		readOnly, writable = "off", "on"
-	}
+	top := image
 	for _, s := range secrets {
 		if s.id == passphraseID {
-			node = "inside"
-			d.cmd.Args = append(d.cmd.Args, "--blockdev", "driver=luks,node-name=inside,file=image,discard=unmap,key-secret="+s.id+",read-only="+readOnly)
+			// In one tree: a daemon that gives up because of the passphrase closes the image. Otherwise the cluster would wait for it.
+			top = map[string]any{
+				"driver": "luks", "node-name": "inside", "file": image, "key-secret": s.id, "discard": "unmap", "read-only": access == driver.ReadOnly,
+			}
 		}
 	}
-	d.cmd.Args = append(d.cmd.Args, "--nbd-server", "addr.type=fd,addr.str=3", "--export", "type=nbd,id=export,name=image,node-name="+node+",writable="+writable)
+	blockdev, err := json.Marshal(top)
+	if err != nil {
+		return nil, err
+	}
+	writable := "off"
+	if access == driver.ReadWrite {
+		writable = "on"
+	}
+	d.cmd.Args = append(d.cmd.Args, "--blockdev", string(blockdev))
+	d.cmd.Args = append(d.cmd.Args, "--nbd-server", "addr.type=fd,addr.str=3", "--export", fmt.Sprintf("type=nbd,id=export,name=image,node-name=%s,writable=%s", top["node-name"], writable))
 	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
 	return d.start(ctx, socket, listener)
 }
