@@ -63,7 +63,7 @@ func (d *Driver) cloneTogether(ctx context.Context, want []driver.Snapshot, imag
 	if err != nil {
 		return err
 	}
-	args = append(args, "-", "client." + d.o.User, d.o.Config, d.pool, d.o.Namespace, groupPrefix+want[0].ID)
+	args = append(args, "-", "client."+d.o.User, d.o.Config, d.pool, d.o.Namespace, groupPrefix+want[0].ID)
 	for n, s := range want {
 		args = append(args, images[n].Name, copyPrefix+s.ID, makingPrefix+s.ID)
 	}

@@ -39,6 +39,9 @@ type sharedCluster struct {
 var shared sharedCluster
 
 func TestMain(m *testing.M) {
+	if pool := os.Getenv(killVariable); pool != "" {
+		os.Exit(beKilled(pool))
+	}
 	os.Exit(lab.Main(func() int {
 		code := m.Run()
 		if err := shared.stop(); err != nil {
@@ -90,7 +93,11 @@ func open(t testing.TB, o *rbdvolume.Options) *rbdvolume.Driver {
 	return d
 }
 
+// factory's pools are used side by side: most of the time is waiting for commands.
 func factory(t testing.TB) drivertest.Pool {
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
 	c, o := cluster(t)
 	return drivertest.Pool{
 		Open: func(t testing.TB) driver.Volumes { return open(t, o) },
@@ -205,8 +212,8 @@ func TestKilledCommands(t *testing.T) {
 	d := open(t, o)
 	source := uuid.NewString()
 	require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: source, Bytes: 1 << 20}))
-	for n := range 8 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*150*time.Millisecond)
+	for n := range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*300*time.Millisecond)
 		want := driver.Volume{ID: uuid.NewString(), Bytes: 2 << 20, Source: driver.Source{VolumeID: source}}
 		if err := d.Apply(ctx, want); err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)

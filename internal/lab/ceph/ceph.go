@@ -60,6 +60,8 @@ mon data avail crit = 1
 # One second of batching at each change would be most of the start.
 paxos propose interval = 0.05
 mgr stats period = 1
+# How long a killed client's images count as open.
+osd client watch timeout = 15
 osd objectstore = bluestore
 bluestore block create = true
 bluestore block size = 4294967296
