@@ -22,8 +22,11 @@ def of_group(image):
 def catch_up(image, base, clone):
     """Writes to the clone of base what differs in the image's snapshot of the group."""
     image.set_snap_by_id(of_group(image))
-    changed = []
-    image.diff_iterate(0, image.size(), base, lambda *extent: changed.append(extent))
+    # Which objects have changed, maps of objects tell at once (fast-diff), whatever the size; what of them, the objects do.
+    objects, changed = [], []
+    image.diff_iterate(0, image.size(), base, lambda *extent: objects.append(extent), whole_object=True)
+    for start, length, _ in objects:
+        image.diff_iterate(start, length, base, lambda *extent: changed.append(extent))
     for start, length, exists in changed:
         if not exists:
             clone.write_zeroes(start, length)

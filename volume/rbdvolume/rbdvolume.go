@@ -15,7 +15,7 @@
 //
 // Snapshots of several volumes at one moment are taken as Ceph's of a group of images, while librbd holds the locks of them all. Those
 // cannot be cloned before Ceph 19, so that each volume is cloned an instant before, and the clone gets what was written in between:
-// they cost a second or two, whatever the size. Snapshots that somebody else has made of a volume's image can be adopted
+// about a second for each, whatever the size. Snapshots that somebody else has made of a volume's image can be adopted
 // ([driver.SnapshotManager]); their names are what follows the "@".
 //
 // What it needs of the host, [Probe] tries: the commands rbd, rados, ceph and ceph-conf (16 or newer), librbd for Python, which comes

@@ -39,8 +39,8 @@ func (d *Driver) imageOf(ctx context.Context, p place) (*image, error) {
 	return i, err
 }
 
-// ApplySnapshots takes snapshots, all at one moment. One costs a command whatever it holds; several, a second or two, and copying what
-// is written meanwhile. A volume whose image an operator has put into a group already cannot be one of several.
+// ApplySnapshots takes snapshots, all at one moment. One costs a few commands, several about a second each, whatever they hold, and
+// copying what is written meanwhile. A volume whose image an operator has put into a group already cannot be one of several.
 func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) error {
 	err := ctx.Err()
 	for _, s := range want {
