@@ -77,7 +77,7 @@ func (s *Service) receive(ctx context.Context, img *Image, to place, r io.Reader
 	}
 	return Data{
 		Ref: to.ref, Store: to.store, Size: content.Size, VirtualSize: source.info.VirtualSize,
-		Checksum: content.MD5, HashAlgorithm: "sha512", HashValue: content.SHA512,
+		Checksum: content.MD5, HashAlgorithm: hashAlgorithm, HashValue: content.SHA512,
 	}, nil
 }
 

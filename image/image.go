@@ -145,6 +145,9 @@ type Spec struct {
 	Properties map[string]string
 }
 
+// hashAlgorithm is what contents are hashed with.
+const hashAlgorithm = "sha512"
+
 // Data is an image's content.
 type Data struct {
 	// Ref is the content's reference in the store.

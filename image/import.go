@@ -40,6 +40,8 @@ type ImportSpec struct {
 	Method Method
 	// Address is where WebDownload downloads from.
 	Address string
+	// Expected are checksums that the content from there must have.
+	Expected Expected
 	// Stores are the stores to import to; empty is the default one. AllStores are all of them.
 	Stores    []string
 	AllStores bool
@@ -69,7 +71,7 @@ func (s *Service) Import(ctx context.Context, scope Scope, id string, spec Impor
 		return nil, fault.Wrap(ErrInvalid, "Import method '%.40s' is not offered; those that are: %v", spec.Method, s.ImportMethods())
 	}
 	if spec.Method == WebDownload {
-		if err := s.options.Web.Check(spec.Address); err != nil {
+		if err := errors.Join(s.options.Web.Check(spec.Address), spec.Expected.check()); err != nil {
 			return nil, err
 		}
 	}
@@ -284,7 +286,14 @@ func (s *Service) download(ctx context.Context, t *Task, img *Image, to place) (
 		return nil, s.tooLarge(left)
 	}
 	data, err := s.receive(ctx, img, to, content, size, left)
-	return &data, err
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Import.Expected.of(&data); err != nil {
+		s.discard(ctx, []place{to})
+		return nil, err
+	}
+	return &data, nil
 }
 
 func (s *Service) downloadRoom(ctx context.Context, img *Image) (int64, error) {

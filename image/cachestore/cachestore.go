@@ -55,6 +55,7 @@ const (
 var (
 	_ driver.LocalFiles = (*Store)(nil)
 	_ driver.Cache      = (*Store)(nil)
+	_ driver.Locator    = (*Store)(nil)
 )
 
 // New keeps copies of what store has in dir, which it makes if it is not there.
@@ -69,6 +70,14 @@ func New(dir string, store driver.Store) (*Store, error) {
 		return nil, fmt.Errorf("image copies: %w", err)
 	}
 	return s, nil
+}
+
+// URL implements [driver.Locator] with the name that the store behind this one has for the content.
+func (s *Store) URL(ref string) string {
+	if locator, ok := s.Store.(driver.Locator); ok {
+		return locator.URL(ref)
+	}
+	return s.Kind() + ":///" + ref
 }
 
 func (s *Store) name(ref string) string { return filepath.Join(s.dir, copies, ref) }

@@ -9,7 +9,7 @@
 //	content, _ := s.Put(ctx, "image-1", strings.NewReader("a disk"))
 //	f, _ := s.Open(ctx, "image-1")
 //
-// What only some stores can do is an optional interface, found by type assertion: [LocalFiles] and [Cache]. Package filestore
+// What only some stores can do is an optional interface, found by type assertion: [LocalFiles], [Cache] and [Locator]. Package filestore
 // keeps files, package s3store objects of a bucket, package memstore memory, package cachestore local copies of what another
 // store keeps, examples/customdriver encrypts; package drivertest is the suite that all pass.
 //
@@ -65,6 +65,12 @@ type Cache interface {
 	Cached(ctx context.Context) ([]Cached, error)
 	// Drop removes a copy, and is happy when there is none. The content stays.
 	Drop(ctx context.Context, ref string) error
+}
+
+// Locator is implemented by stores whose contents have names that others understand.
+type Locator interface {
+	// URL names the content that has or would have the reference: "file:///var/lib/images/refs/x". It holds no secret.
+	URL(ref string) string
 }
 
 // Cached is a local copy of a content.

@@ -20,6 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -49,6 +50,7 @@ func TestStore(t *testing.T, factory Factory) {
 		{"Bad references are refused", refuses},
 		{"Many at once", many},
 		{"Local files hold the content", local},
+		{"Contents have names", named},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, factory(t)) })
 	}
@@ -267,6 +269,30 @@ func local(t *testing.T, s driver.Store) {
 	require.NoError(t, s.Remove(t.Context(), "a"))
 	_, err = files.Path(t.Context(), "a")
 	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func named(t *testing.T, s driver.Store) {
+	locator, ok := s.(driver.Locator)
+	if !ok {
+		return // the store does not claim to have any
+	}
+	one, err := url.Parse(locator.URL("a"))
+	require.NoError(t, err)
+	require.True(t, one.IsAbs(), "%s", one)
+	require.Nil(t, one.User, "a secret")
+	require.NotEqual(t, one.String(), locator.URL("b"))
+	files, ok := s.(driver.LocalFiles)
+	if !ok || one.Scheme != "file" {
+		return
+	}
+	put(t, s, "a", []byte("a"))
+	name, err := files.Path(t.Context(), "a")
+	require.NoError(t, err)
+	want, err := os.Stat(name)
+	require.NoError(t, err)
+	got, err := os.Stat(one.Path)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(want, got))
 }
 
 // BenchmarkPut measures keeping 64 MiB.

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -131,6 +132,11 @@ func unlessMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+// URL implements [driver.Locator].
+func (s *Store) URL(ref string) string {
+	return (&url.URL{Scheme: "file", Path: s.path(refs, ref)}).String()
 }
 
 // Kind is "file".

@@ -7,8 +7,9 @@
 // Uploads and downloads stream in constant memory. [Routes] are the operations as data; the API reference is
 // https://docs.openstack.org/api-ref/image/v2/.
 //
-// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. It shows
-// no locations of contents and takes none; docs/api-coverage.md lists every operation. Imports happen while
+// It needs an image.Service and an identity.Authenticator that says whose a token is, and nothing of the host. Where
+// contents lie is shown to services, and to users if [Options.ShowLocations] says so; a location that is added is where a content
+// is downloaded from, by the rules of web-download. docs/api-coverage.md lists every operation. Imports happen while
 // [image.Service.Run] runs. It serves plain HTTP: TLS is its server's business.
 //
 // Faults are what Glance's are: HTML, or JSON for clients that ask for nothing else, with Glance's statuses. An upload
@@ -43,6 +44,8 @@ type Options struct {
 	PublicURL string
 	// UploadIdle is how long an upload may stand still before it is ended; one minute by default.
 	UploadIdle time.Duration
+	// ShowLocations shows users where the contents of images that they see are kept, as "locations" and "direct_url".
+	ShowLocations bool
 	// Before is asked before each request, as by a rate limit; the error that it returns is the answer, with the status of
 	// its kind or of its method HTTPStatus() int. It may set the answer's headers. Nil lets all pass.
 	Before func(w http.ResponseWriter, r *http.Request) error
@@ -80,7 +83,7 @@ func Routes(images *image.Service, options *Options) []wire.Route {
 	if a.options.UploadIdle <= 0 {
 		a.options.UploadIdle = time.Minute
 	}
-	return slices.Concat(schemaRoutes(), a.metadefRoutes(), a.importRoutes(), a.cacheRoutes(), []wire.Route{
+	return slices.Concat(schemaRoutes(), a.metadefRoutes(), a.importRoutes(), a.cacheRoutes(), a.locationRoutes(), []wire.Route{
 		{Method: "GET", Path: "/", Serve: a.versions(http.StatusMultipleChoices), Public: true},
 		{Method: "GET", Path: "/versions", Serve: a.versions(http.StatusOK), Public: true},
 

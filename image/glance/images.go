@@ -90,7 +90,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Location", a.base(r)+"/v2/images/"+img.ID)
 	w.Header().Set("Openstack-Image-Import-Methods", strings.Join(a.importMethods(), ","))
 	w.Header().Set("Openstack-Image-Store-Ids", strings.Join(a.storeNames(), ","))
-	return wire.JSON(w, http.StatusCreated, view(img))
+	return wire.JSON(w, http.StatusCreated, a.view(r, img))
 }
 
 func (a *api) show(w http.ResponseWriter, r *http.Request) error {
@@ -98,7 +98,7 @@ func (a *api) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return wire.JSON(w, http.StatusOK, view(img))
+	return wire.JSON(w, http.StatusOK, a.view(r, img))
 }
 
 func (a *api) delete(w http.ResponseWriter, r *http.Request) error {

@@ -35,7 +35,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	views := make([]map[string]any, len(images))
 	for i := range images {
-		views[i] = view(&images[i])
+		views[i] = a.view(r, &images[i])
 	}
 	body := map[string]any{"images": views, "schema": "/v2/schemas/images"}
 	query.Del("marker")

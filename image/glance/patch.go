@@ -36,7 +36,7 @@ func writable(name string) error {
 	case slices.Contains(forbidden, name), strings.HasPrefix(name, "os_glance"):
 		return fault.Wrap(image.ErrForbidden, "Attribute '%s' is reserved.", name)
 	case name == "locations":
-		return fault.Wrap(image.ErrForbidden, "It's not allowed to update locations if locations are invisible.")
+		return fault.Wrap(image.ErrForbidden, "Attribute 'locations' is read-only: POST …/locations adds one to a queued image, DELETE /v2/stores/… removes one.")
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func (a *api) update(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return wire.JSON(w, http.StatusOK, view(img))
+	return wire.JSON(w, http.StatusOK, a.view(r, img))
 }
 
 var operations = []string{"add", "remove", "replace"}

@@ -85,7 +85,10 @@ type Store struct {
 	removed map[string]bool
 }
 
-var _ driver.Store = (*Store)(nil)
+var (
+	_ driver.Store   = (*Store)(nil)
+	_ driver.Locator = (*Store)(nil)
+)
 
 // New returns the store in the bucket of the service at the URL: "https://s3.example.org". It sends nothing.
 func New(service, bucket string, options *Options) (*Store, error) {
@@ -115,6 +118,11 @@ func New(service, bucket string, options *Options) (*Store, error) {
 		return nil, fmt.Errorf("S3 service %q: %w", service, err)
 	}
 	return s, nil
+}
+
+// URL implements [driver.Locator]: "s3://bucket/key".
+func (s *Store) URL(ref string) string {
+	return (&url.URL{Scheme: "s3", Host: s.bucket, Path: "/" + s.key(ref)}).String()
 }
 
 // Kind is "s3".

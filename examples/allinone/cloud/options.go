@@ -67,6 +67,8 @@ type Options struct {
 	ImageQuota image.Quota
 	ImageInUse func(ctx context.Context, id string) (bool, error)
 	ImageWeb   image.Downloader
+	// ShowImageLocations shows users where the contents of images are kept.
+	ShowImageLocations bool
 	// ImageProtections say who may do what with images' properties; none leaves them to the images' owners.
 	ImageProtections []image.Protection
 	// Objects keeps the contents of objects; the caller closes it after [Cloud.Wait].

@@ -25,7 +25,9 @@ func (c *Cloud) serve(ctx context.Context) {
 	o := &c.options
 	authURL := o.URL(Identity)
 	c.listenAndServe(ctx, Image, lazily(func() http.Handler {
-		return glance.Handler(c.Image, c.Identity, &glance.Options{AuthURL: authURL, PublicURL: o.URL(Image), Before: o.Before, Log: o.Log})
+		return glance.Handler(c.Image, c.Identity, &glance.Options{
+			AuthURL: authURL, PublicURL: o.URL(Image), ShowLocations: o.ShowImageLocations, Before: o.Before, Log: o.Log,
+		})
 	}))
 	c.listenAndServe(ctx, Compute, lazily(func() http.Handler {
 		return nova.Handler(c.Compute, c.Identity, &nova.Options{

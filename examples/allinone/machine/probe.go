@@ -13,6 +13,7 @@ import (
 	"github.com/kintoun/kintoun/network/ovsgre"
 	"github.com/kintoun/kintoun/probe"
 	"github.com/kintoun/kintoun/volume/qcow2volume"
+	"github.com/kintoun/kintoun/volume/rbdvolume"
 )
 
 // Probe says everything that this machine lacks to be a host, with a [probe.Missing] for each thing; nil if nothing. It asks
@@ -31,6 +32,8 @@ func Probe(ctx context.Context, o Options) error {
 	switch format, err := volumesFormat(&o); {
 	case err != nil:
 		errs = append(errs, err)
+	case format == formatRBD:
+		errs = append(errs, rbdvolume.Probe(ctx, o.VolumesRBD.Pool, o.VolumesRBD.options()))
 	case format == formatQCOW2:
 		errs = append(errs, qcow2volume.Probe(ctx, o.Path(qcow2Pool), nil))
 	}

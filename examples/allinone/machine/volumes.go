@@ -11,12 +11,14 @@ import (
 	volumedriver "github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/kintoun/kintoun/volume/qcow2volume"
+	"github.com/kintoun/kintoun/volume/rbdvolume"
 )
 
 // The formats of volumes: VolumesFormat is one of them, or "auto".
 const (
 	formatRaw   = "raw"
 	formatQCOW2 = "qcow2"
+	formatRBD   = "rbd"
 )
 
 // The pools of volumes below the data directory, by their formats, and the file that a pool of raw files may be in.
@@ -26,6 +28,18 @@ const (
 	qcow2Pool   = "volumes.qcow2"
 	qcow2Layers = "layers"
 )
+
+// RBD says where volumes are that a Ceph cluster keeps.
+type RBD struct {
+	// Pool is the cluster's pool, Namespace one of its namespaces or empty.
+	Pool, Namespace string
+	// Config is the cluster's configuration file, User the cephx user without "client.".
+	Config, User string
+}
+
+func (r *RBD) options() *rbdvolume.Options {
+	return &rbdvolume.Options{Config: r.Config, Namespace: r.Namespace, User: r.User}
+}
 
 // volumes is this machine's pool.
 type volumes interface {
@@ -42,7 +56,12 @@ type qcow2Volumes struct{ *qcow2volume.Driver }
 
 func (v qcow2Volumes) stop(ctx context.Context) error { return v.Stop(ctx) }
 
-// newVolumes opens the pool of volumes below the data directory.
+type rbdVolumes struct{ *rbdvolume.Driver }
+
+// stop has nothing to end: the cluster is somebody else's.
+func (rbdVolumes) stop(context.Context) error { return nil }
+
+// newVolumes opens the pool of volumes, below the data directory or in a cluster.
 func newVolumes(ctx context.Context, o *Options) (volumes, error) {
 	listen := ""
 	if o.TunnelAddress.IsValid() {
@@ -52,7 +71,14 @@ func newVolumes(ctx context.Context, o *Options) (volumes, error) {
 	if err != nil {
 		return nil, err
 	}
-	if format == formatQCOW2 {
+	switch format {
+	case formatRBD:
+		d, err := rbdvolume.New(ctx, o.VolumesRBD.Pool, o.VolumesRBD.options())
+		if err != nil {
+			return nil, err
+		}
+		return rbdVolumes{d}, nil
+	case formatQCOW2:
 		d, err := qcow2volume.New(ctx, o.Path(qcow2Pool), &qcow2volume.Options{Host: o.Host, Listen: listen})
 		if err != nil {
 			return nil, err
@@ -73,18 +99,18 @@ func volumesFormat(o *Options) (string, error) {
 		return "", err
 	}
 	switch {
-	case qcow2 && o.VolumesFormat == formatRaw:
-		return "", fmt.Errorf("volumes-format raw: volumes are qcow2 files already, in %s", o.Path(qcow2Pool))
+	case qcow2 && (o.VolumesFormat == formatRaw || o.VolumesFormat == formatRBD):
+		return "", fmt.Errorf("volumes-format %s: volumes are qcow2 files already, in %s", o.VolumesFormat, o.Path(qcow2Pool))
 	case qcow2:
 		return formatQCOW2, nil
-	case o.VolumesFormat != formatQCOW2:
+	case o.VolumesFormat != formatQCOW2 && o.VolumesFormat != formatRBD:
 		return formatRaw, nil
 	}
 	raw, err := holds(o.Path(rawPool))
 	if _, statErr := os.Stat(o.Path(rawBacking)); raw || statErr == nil {
-		err = errors.Join(err, fmt.Errorf("volumes-format qcow2: volumes are raw files already, in %s", o.Path(rawPool)))
+		err = errors.Join(err, fmt.Errorf("volumes-format %s: volumes are raw files already, in %s", o.VolumesFormat, o.Path(rawPool)))
 	}
-	return formatQCOW2, err
+	return o.VolumesFormat, err
 }
 
 // holds says whether there is anything but directories.

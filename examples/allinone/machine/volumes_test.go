@@ -17,12 +17,15 @@ func TestVolumesFormat(t *testing.T) {
 		{"at first", "", "auto", formatRaw},
 		{"as said", "", "raw", formatRaw},
 		{"as said", "", "qcow2", formatQCOW2},
+		{"as said", "", "rbd", formatRBD},
 		{"raw ones are there", "volumes/volume-1", "auto", formatRaw},
+		{"raw ones are there", "volumes/volume-1", "rbd", ""},
 		{"raw ones are there", "volumes/volume-1", "qcow2", ""},
 		{"a pool of raw ones is there", "volumes.img", "qcow2", ""},
 		{"qcow2 ones are there", "volumes.qcow2/layers/1.qcow2", "auto", formatQCOW2},
 		{"qcow2 ones are there", "volumes.qcow2/layers/1.qcow2", "qcow2", formatQCOW2},
 		{"qcow2 ones are there", "volumes.qcow2/layers/1.qcow2", "raw", ""},
+		{"qcow2 ones are there", "volumes.qcow2/layers/1.qcow2", "rbd", ""},
 	} {
 		o := &Options{DataDir: t.TempDir(), VolumesFormat: c.said}
 		for _, dir := range []string{"volumes/connections", "volumes.qcow2/layers"} {

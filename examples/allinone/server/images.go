@@ -27,6 +27,8 @@ type Images struct {
 	Stores []string
 	// S3 says where the bucket of [S3Images] is.
 	S3 S3Bucket
+	// ShowLocations shows users where the contents of images are kept.
+	ShowLocations bool
 }
 
 // S3Bucket is a bucket of an S3 that somebody else runs.
@@ -39,6 +41,8 @@ func (i *Images) Settings() settings.Table {
 	return settings.Table{
 		{Name: "image-stores", Kind: "names", Default: "file", Value: settings.Words(&i.Stores),
 			Help: "where images are kept, the default first: file, " + cloud.ObjectImages + " for the cloud's own object storage, and " + S3Images + " for a bucket of another"},
+		{Name: "image-show-locations", Kind: "switch", Value: settings.Bool(&i.ShowLocations, false),
+			Help: "shows users where the contents of images that they see are kept, which tells them of the cloud's inside"},
 		{Name: "image-s3-url", Kind: "URL", Help: "the S3 of the store " + S3Images + ": https://s3.example.org", Default: "none", Value: settings.Text(&i.S3.URL, "")},
 		{Name: "image-s3-bucket", Kind: "name", Help: "bucket of that S3, which must be there", Value: settings.Text(&i.S3.Bucket, "images")},
 		{Name: "image-s3-prefix", Kind: "text", Help: "begins the names of all images' objects in the bucket", Default: "none", Value: settings.Text(&i.S3.Prefix, "")},

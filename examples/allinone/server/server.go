@@ -88,7 +88,7 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 	c := &cloud.Options{
 		Listeners: o.Listeners, PublicHost: o.PublicHost, Region: o.Region, Name: o.Options.Host, TunnelType: tunnel, MTU: mtu, Log: o.Log,
 		AdminPasswordRandom: o.AdminPassword == "" && !exists(o.adminPasswordFile()),
-		ImageStores:         o.Images.Stores, ImageCopies: o.Path("image-copies"),
+		ImageStores:         o.Images.Stores, ImageCopies: o.Path("image-copies"), ShowImageLocations: o.Images.ShowLocations,
 	}
 	web, err := o.ImageWeb.Downloader()
 	if err != nil {
