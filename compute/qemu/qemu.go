@@ -37,8 +37,8 @@
 // volume's identifier. Apply gives a running server those that it has not got, as far as Options.HotPlugPorts go, takes those
 // that it is not to have (an error after 20 s, if the guest does not let go; the next Apply asks again), and tells it when one has
 // grown. What QEMU has is asked of it each time, so that a program that is killed meanwhile leaves nothing that the next one does
-// not find. A volume is a file or block device, or an export of an NBD server: one that dies stalls its guests, for a day at
-// most, until it is back at the same address. The socket of one need not be below a directory that QEMU's account may enter, but
+// not find. A volume is a file or block device, an image in a Ceph cluster, or an export of an NBD server: one that dies stalls its
+// guests, for a day at most, until it is back at the same address. The socket of one need not be below a directory that QEMU's account may enter, but
 // the directory that it is in lasts and may be searched by it (0711), and the socket may be written to (0666). Keys and passphrases
 // are never in a command line and on no disk once QEMU has read them. A server of NBD that has made an export larger hangs up: QEMU
 // learns the size when it connects again.

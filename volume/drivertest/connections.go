@@ -72,11 +72,28 @@ func (s *suite) allOrNone() {
 	require.ErrorIs(s.t, s.ApplySnapshots(s.ctx,
 		driver.Snapshot{ID: n, VolumeID: a}, driver.Snapshot{ID: id(), VolumeID: id()}, driver.Snapshot{ID: m, VolumeID: b}), fs.ErrNotExist)
 	s.only(a, b)
-	require.NoError(s.t, s.ApplySnapshots(s.ctx, driver.Snapshot{ID: n, VolumeID: a}, driver.Snapshot{ID: m, VolumeID: b}))
-	s.only(a, b, n, m)
+	s.write(a, 0, bytesOf(1, mib))
+	s.write(b, 0, bytesOf(2, mib))
+	together := []driver.Snapshot{{ID: n, VolumeID: a}, {ID: m, VolumeID: b}}
+	require.NoError(s.t, s.ApplySnapshots(s.ctx, together...))
+	s.write(a, 0, bytesOf(3, mib))
 	s.restarted()
+	require.NoError(s.t, s.ApplySnapshots(s.ctx, together...), "they are there already")
 	s.only(a, b, n, m)
 	require.Equal(s.t, b, s.observed(m).VolumeID)
+
+	// They are snapshots like any other.
+	s.holds(n, 0, bytesOf(1, mib))
+	if r, ok := s.Volumes.(driver.Reverter); ok {
+		require.NoError(s.t, r.Revert(s.ctx, a, n))
+		s.holds(a, 0, bytesOf(1, mib))
+	}
+	clone := s.from(driver.Source{SnapshotID: m}, 2*mib)
+	require.NoError(s.t, s.Remove(s.ctx, b))
+	require.NoError(s.t, s.RemoveSnapshot(s.ctx, m))
+	s.only(a, n, clone)
+	s.holds(clone, 0, bytesOf(2, mib))
+	s.holds(clone, mib, zeros(mib))
 }
 
 // writer writes one number after the other to each of the devices in turn until it is stopped: at any moment, the numbers on

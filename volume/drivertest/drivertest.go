@@ -5,9 +5,9 @@
 // where factory makes an empty pool for each part, and [Pool] says how the driver is opened over it, and perhaps again.
 // A part about something that only some drivers can do (an optional interface, a host that reaches a target) is skipped for
 // the others; those lines say what is not tried. It needs testify, and of the host what the driver needs; it keeps some 50 MiB,
-// [Pool.Full] filled once, the benchmarks 1 GiB. A process that is killed is not in it: a driver's own test must do that.
-// Errors are test failures, with the name of the part; the driver is used concurrently, the suite itself is not for concurrent
-// use.
+// [Pool.Small] filled once, the benchmarks 1 GiB. Processes that are killed, and power that fails, have a test of their own,
+// [TestKills], for which the test's program is started again as a process that calls [Work]. Errors are test failures, with the name
+// of the part. Drivers are used concurrently, and a factory may have its test run in parallel with others.
 package drivertest
 
 import (

@@ -206,7 +206,7 @@ func requireFlushed(t *testing.T, round int, dev driver.Device, flushed uint64) 
 }
 
 // mendLeaks gives back clusters that a killed daemon had taken and nothing refers to, and fails if anything else is wrong.
-func mendLeaks(t *testing.T, dir string) {
+func mendLeaks(t testing.TB, dir string) {
 	t.Helper()
 	for _, name := range layersOf(t, dir) {
 		out, err := exec.CommandContext(t.Context(), "qemu-img", "check", "-f", "qcow2", "-r", "leaks", filepath.Join(dir, "layers", name)).CombinedOutput()

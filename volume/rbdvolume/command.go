@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,7 +79,10 @@ func command(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
 	// What a killed command has started does not hold its output open.
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	ended, err := start(cmd)
+	if err == nil {
+		err = <-ended
+	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -89,6 +93,24 @@ func command(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 		return out.Bytes(), &commandError{what: what(cmd), said: said(problems.String()), number: number(exit.ExitCode(), problems.String()), crashed: exit.ExitCode() < 0}
 	}
 	return nil, fmt.Errorf("%s: %w", what(cmd), err)
+}
+
+// start starts a program that ends with this process: of one that is killed nothing goes on, and the next one mends what is half
+// done. The kernel takes the thread that starts it for its parent (PR_SET_PDEATHSIG of prctl(2)): that is held until it ends.
+func start(cmd *exec.Cmd) (ended <-chan error, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, waited := make(chan error, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(waited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			waited <- cmd.Wait()
+		}
+	}()
+	return waited, <-started
 }
 
 // what is a command as messages name it: "rbd snap rm".

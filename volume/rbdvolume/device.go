@@ -93,15 +93,16 @@ func (d *Driver) open(ctx context.Context, f found, access driver.Access, secret
 
 // daemon is a running qemu-storage-daemon.
 type daemon struct {
-	cmd *exec.Cmd
-	out bytes.Buffer
+	cmd   *exec.Cmd
+	out   bytes.Buffer
+	ended <-chan error
 }
 
 // stop ends it and takes its answer.
 func (d *daemon) stop() error {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	var exit *exec.ExitError
-	if err := d.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+	if err := <-d.ended; err != nil && !errors.As(err, &exit) {
 		return err
 	}
 	return nil
@@ -119,10 +120,6 @@ type secret struct {
 // serves this process alone: it gets a socket that listens already, whose name is gone when it has been connected to.
 func export(ctx context.Context, image map[string]any, access driver.Access, secrets ...secret) (_ *device, err error) {
 	program, err := process.Program("qemu-storage-daemon", "reading and writing volumes in Ceph", "qemu-system-common")
-	if err != nil {
-		return nil, err
-	}
-	blockdev, err := json.Marshal(image)
 	if err != nil {
 		return nil, err
 	}
@@ -151,19 +148,25 @@ func export(ctx context.Context, image map[string]any, access driver.Access, sec
 		d.cmd.ExtraFiles = append(d.cmd.ExtraFiles, f)
 		d.cmd.Args = append(d.cmd.Args, "--object", fmt.Sprintf("secret,id=%s,format=%s,file=/dev/fd/%d", s.id, s.format, 2+len(d.cmd.ExtraFiles)))
 	}
-	d.cmd.Args = append(d.cmd.Args, "--blockdev", string(blockdev))
-	node, readOnly, writable := "image", "on", "off"
-	if access == driver.ReadWrite {
-		readOnly, writable = "off", "on"
-	}
+	top := image
 	for _, s := range secrets {
 		if s.id == passphraseID {
-			node = "inside"
-			d.cmd.Args = append(d.cmd.Args, "--blockdev", "driver=luks,node-name=inside,file=image,discard=unmap,key-secret="+s.id+",read-only="+readOnly)
+			// In one tree: a daemon that gives up because of the passphrase closes the image. Otherwise the cluster would wait for it.
+			top = map[string]any{
+				"driver": "luks", "node-name": "inside", "file": image, "key-secret": s.id, "discard": "unmap", "read-only": access == driver.ReadOnly,
+			}
 		}
 	}
-	d.cmd.Args = append(d.cmd.Args, "--nbd-server", "addr.type=fd,addr.str=3", "--export", "type=nbd,id=export,name=image,node-name="+node+",writable="+writable)
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	blockdev, err := json.Marshal(top)
+	if err != nil {
+		return nil, err
+	}
+	writable := "off"
+	if access == driver.ReadWrite {
+		writable = "on"
+	}
+	d.cmd.Args = append(d.cmd.Args, "--blockdev", string(blockdev))
+	d.cmd.Args = append(d.cmd.Args, "--nbd-server", "addr.type=fd,addr.str=3", "--export", fmt.Sprintf("type=nbd,id=export,name=image,node-name=%s,writable=%s", top["node-name"], writable))
 	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
 	return d.start(ctx, socket, listener)
 }
@@ -172,8 +175,8 @@ func export(ctx context.Context, image map[string]any, access driver.Access, sec
 const passphraseID = "passphrase"
 
 // start runs the daemon and connects to it.
-func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (*device, error) {
-	if err := d.cmd.Start(); err != nil {
+func (d *daemon) start(ctx context.Context, socket string, listener *os.File) (_ *device, err error) {
+	if d.ended, err = start(d.cmd); err != nil {
 		return nil, err
 	}
 	// Only the daemon listens from here on: when it ends, the connection does.

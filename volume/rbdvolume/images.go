@@ -21,7 +21,8 @@ const (
 	keptPrefix   = "kept-"
 )
 
-// Names of snapshots: the wanted ones, and those that a copy of a volume is made from, with that volume's identifier.
+// Names of snapshots: the wanted ones, and those that a clone is made from, with the identifier of the volume or snapshot that the
+// clone becomes.
 const (
 	snapshotPrefix = "snapshot-"
 	copyPrefix     = "copy-"
@@ -29,10 +30,12 @@ const (
 
 // image is what "rbd info" says.
 type image struct {
-	Name   string `json:"name"`
-	ID     string `json:"id"`
-	Bytes  int64  `json:"size"`
-	Parent *struct {
+	Name  string `json:"name"`
+	ID    string `json:"id"`
+	Bytes int64  `json:"size"`
+	// Features are by name: "layering".
+	Features []string `json:"features"`
+	Parent   *struct {
 		Pool      string `json:"pool"`
 		Namespace string `json:"pool_namespace"`
 		Image     string `json:"image"`
@@ -48,7 +51,9 @@ type entry struct {
 	ID       string `json:"id"`
 	Snapshot string `json:"snapshot"`
 	Bytes    int64  `json:"size"`
-	Parent   *struct {
+	// Protected is "true" or "false" of a snapshot, empty of an image.
+	Protected string `json:"protected"`
+	Parent    *struct {
 		Image string `json:"image"`
 	} `json:"parent"`
 }

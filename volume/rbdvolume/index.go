@@ -18,6 +18,7 @@ import (
 //	connection/VOLUME/ID/MODE/HOST
 //	luks/IMAGE/OFFSET             an encrypted image, and where its content begins, in bytes
 //	revert/VOLUME                 the volume's image is being replaced by the one that is being made
+//	together/ID/VOLUME/ID/VOLUME…  snapshots that exist from now on: what is being made for each gets its name
 //
 // IMAGE is the image's own identifier, which renaming does not change. Values are empty.
 const indexObject = "kintoun.index"
@@ -38,6 +39,7 @@ type index struct {
 	connections map[string][]driver.Connection
 	luks        map[string]int64
 	reverting   []string
+	together    [][]driver.Snapshot
 }
 
 func snapshotKey(id string, p place) string {
@@ -62,6 +64,14 @@ func luksKey(imageID string, offset int64) string {
 }
 
 func revertKey(volumeID string) string { return "revert/" + volumeID }
+
+func togetherKey(list []driver.Snapshot) string {
+	key := "together"
+	for _, s := range list {
+		key += "/" + s.ID + "/" + s.VolumeID
+	}
+	return key
+}
 
 // index reads the object.
 func (d *Driver) index(ctx context.Context) (*index, error) {
@@ -95,6 +105,12 @@ func parseIndex(keys string) *index {
 			}
 		case p[0] == "revert" && len(p) == 2:
 			x.reverting = append(x.reverting, p[1])
+		case p[0] == "together" && len(p)%2 == 1:
+			var list []driver.Snapshot
+			for n := 1; n < len(p); n += 2 {
+				list = append(list, driver.Snapshot{ID: p[n], VolumeID: p[n+1]})
+			}
+			x.together = append(x.together, list)
 		}
 	}
 	return x

@@ -21,18 +21,12 @@ func (d *Driver) Unmanaged(ctx context.Context) ([]driver.Unmanaged, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rbdvolume: pool %s: %w", d.pool, err)
 	}
-	snapshots := map[string]bool{}
-	for _, e := range entries {
-		if e.Snapshot != "" {
-			snapshots[e.Image] = true
-		}
-	}
 	var all []driver.Unmanaged
 	for _, e := range entries {
 		if e.Snapshot != "" || foreign(e.Image) != nil {
 			continue
 		}
-		u := driver.Unmanaged{Name: e.Image, Bytes: e.Bytes, Reason: unfit(e.Bytes, snapshots[e.Image])}
+		u := driver.Unmanaged{Name: e.Image, Bytes: e.Bytes, Reason: unfit(e.Bytes)}
 		u.Safe = u.Reason == ""
 		all = append(all, u)
 	}
@@ -49,18 +43,15 @@ func foreign(name string) error {
 	return nil
 }
 
-// unfit says why an image cannot become a volume.
-func unfit(bytes int64, snapshots bool) string {
-	switch {
-	case bytes <= 0 || bytes%512 != 0:
+// unfit says why an image, or its snapshot, cannot become the driver's.
+func unfit(bytes int64) string {
+	if bytes <= 0 || bytes%512 != 0 {
 		return "its size is not a multiple of 512 bytes"
-	case snapshots:
-		return "it has snapshots, which would outlive the volume (rbd snap purge)"
 	}
 	return ""
 }
 
-// Adopt makes an image of somebody else's a volume, by another name.
+// Adopt makes an image of somebody else's a volume, by another name. Snapshots that it has are found by UnmanagedSnapshots.
 func (d *Driver) Adopt(ctx context.Context, name, id string) error {
 	if err := errors.Join(ctx.Err(), driver.CheckID(id), foreign(name)); err != nil {
 		return fmt.Errorf("rbdvolume: adopt: %w", err)
@@ -76,22 +67,16 @@ func (d *Driver) adopt(ctx context.Context, name, id string) error {
 	if adoptedErr != nil && !is(adoptedErr, syscall.ENOENT) {
 		return adoptedErr
 	}
-	var snapshots []struct{}
-	out, err := d.repeated(ctx, commandPatience, "snap", "ls", d.spec(name), "--format", "json")
-	if err := decode(out, err, &snapshots); err != nil {
-		if is(err, syscall.ENOENT) && adoptedErr == nil {
-			return nil // by an earlier call
-		}
+	i, err := d.info(ctx, name)
+	switch {
+	case is(err, syscall.ENOENT) && adoptedErr == nil:
+		return nil // by an earlier call
+	case err != nil:
 		return err
-	}
-	if adoptedErr == nil {
+	case adoptedErr == nil:
 		return fmt.Errorf("another has that identifier: %w", fs.ErrInvalid)
 	}
-	i, err := d.info(ctx, name)
-	if err != nil {
-		return err
-	}
-	if why := unfit(i.Bytes, len(snapshots) > 0); why != "" {
+	if why := unfit(i.Bytes); why != "" {
 		return fmt.Errorf("%s: %w", why, fs.ErrInvalid)
 	}
 	return d.rename(ctx, name, volumePrefix+id)

@@ -12,8 +12,8 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 )
 
-// mend ends what killed calls began, or takes it away: reverts, images that never got their names, images that nothing needs,
-// moments that were copied. It deletes no image that has ever been a volume, unless Remove renamed it.
+// mend ends what killed calls began, or takes it away: reverts, snapshots of one moment, images that never got their names, images
+// that nothing needs, moments that were copied and their groups. It deletes no image that has ever been a volume, unless Remove renamed it.
 func (d *Driver) mend(ctx context.Context) error {
 	x, err := d.index(ctx)
 	if err != nil {
@@ -21,6 +21,16 @@ func (d *Driver) mend(ctx context.Context) error {
 	}
 	for _, volume := range x.reverting {
 		if err := d.mendRevert(ctx, volume); err != nil {
+			return err
+		}
+	}
+	for _, list := range x.together {
+		if err := d.publish(ctx, list, x); err != nil {
+			return err
+		}
+	}
+	if len(x.together) > 0 {
+		if x, err = d.index(ctx); err != nil {
 			return err
 		}
 	}
@@ -95,7 +105,7 @@ func (d *Driver) mendImages(ctx context.Context, x *index) error {
 		case e.Snapshot == "":
 			images[e.ID] = &entries[i]
 		case ok && driver.CheckID(id) == nil:
-			err = errors.Join(err, d.removeSnapshot(ctx, e.Image+"@"+e.Snapshot))
+			err = errors.Join(err, d.removeGroup(ctx, id), d.removeSnapshot(ctx, e.Image+"@"+e.Snapshot))
 		default:
 			needed[e.Image] = true
 		}

@@ -45,14 +45,15 @@ func FuzzIndex(f *testing.F) {
 	volume := uuid.NewString()
 	for _, c := range []driver.Connection{{Host: "host1"}, {Host: "a/b\nc %", Shared: true}, {ReadOnly: true, Host: "h"}, {Shared: true, ReadOnly: true, Host: "h"}} {
 		c.ID, c.VolumeID = uuid.NewString(), volume
-		x := parseIndex(connectionKey(c) + "\n" + luksKey("12ab", 4096) + "\n" + revertKey(volume) + "\n" + snapshotKey(c.ID, place{volume, "12ab"}) + "\n")
+		x := parseIndex(connectionKey(c) + "\n" + luksKey("12ab", 4096) + "\n" + revertKey(volume) + "\n" + togetherKey([]driver.Snapshot{{ID: c.ID, VolumeID: volume}, {ID: volume, VolumeID: c.ID}}) + "\n" + snapshotKey(c.ID, place{volume, "12ab"}) + "\n")
 		require.Equal(f, &index{
 			snapshots: map[string]place{c.ID: {volume, "12ab"}}, connections: map[string][]driver.Connection{volume: {c}},
 			luks: map[string]int64{"12ab": 4096}, reverting: []string{volume},
+			together: [][]driver.Snapshot{{{ID: c.ID, VolumeID: volume}, {ID: volume, VolumeID: c.ID}}},
 		}, x)
 		f.Add(connectionKey(c))
 	}
-	f.Add("snapshot/a/b/c\nluks/1/-1\nluks/1/x\nconnection/a/b/rw/%zz\n////\n")
+	f.Add("snapshot/a/b/c\nluks/1/-1\nluks/1/x\ntogether\ntogether/a\ntogether/a/b\nconnection/a/b/rw/%zz\n////\n")
 	f.Fuzz(func(t *testing.T, keys string) {
 		for _, list := range parseIndex(keys).connections {
 			for _, c := range list {

@@ -21,7 +21,7 @@ func Probe(ctx context.Context, pool string, o *Options) error {
 	if err != nil {
 		return fmt.Errorf("rbdvolume: %w", err)
 	}
-	if err := programs(); err != nil {
+	if err := programs(ctx); err != nil {
 		return err
 	}
 	if _, err := d.names(ctx); err != nil {
@@ -37,7 +37,7 @@ func Probe(ctx context.Context, pool string, o *Options) error {
 	return err
 }
 
-func programs() error {
+func programs(ctx context.Context) error {
 	var errs []error
 	for _, p := range [][3]string{
 		{"rbd", "volumes in Ceph", "ceph-common"}, {"rados", "volumes in Ceph", "ceph-common"},
@@ -45,6 +45,13 @@ func programs() error {
 		{"qemu-img", "encrypted volumes", "qemu-utils"}, {"qemu-storage-daemon", "reading and writing volumes in Ceph", "qemu-system-common"},
 	} {
 		_, err := process.Program(p[0], p[1], p[2])
+		errs = append(errs, err)
+	}
+	if python, err := python(); err == nil {
+		args := append(python[1:], "-c", "import rados, rbd")
+		if _, err = command(ctx, exec.CommandContext(ctx, python[0], args...)); err != nil && ctx.Err() == nil {
+			err = &probe.Missing{What: "librbd for Python", Why: snapshotsTogether, How: "apt-get install python3-rbd", Err: err}
+		}
 		errs = append(errs, err)
 	}
 	return probe.Join(errs...)

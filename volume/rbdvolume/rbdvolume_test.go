@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/internal/lab"
+	"github.com/kintoun/kintoun/internal/lab/ceph"
 	"github.com/kintoun/kintoun/internal/lab/labtest"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
@@ -27,17 +28,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ceph is a cluster that all tests share, with one pool; each test has a namespace in it.
-type ceph struct {
-	*testCluster
+// sharedCluster is what all tests share, with one pool; each test has a namespace in it.
+type sharedCluster struct {
+	*ceph.Cluster
 	dir, pool string
 	err       error
 	once      sync.Once
 }
 
-var shared ceph
+var shared sharedCluster
 
 func TestMain(m *testing.M) {
+	if pool := os.Getenv(killVariable); pool != "" {
+		os.Exit(beKilled(pool))
+	}
 	os.Exit(lab.Main(func() int {
 		code := m.Run()
 		if err := shared.stop(); err != nil {
@@ -48,21 +52,21 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func (c *ceph) start() {
+func (c *sharedCluster) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if c.dir, c.err = os.MkdirTemp("", "ceph-"); c.err != nil {
 		return
 	}
-	if c.testCluster, c.err = startCluster(ctx, c.dir); c.err != nil {
+	if c.Cluster, c.err = ceph.Start(ctx, c.dir); c.err != nil {
 		return
 	}
 	c.pool, c.err = c.Pool(ctx, 2<<30)
 }
 
-func (c *ceph) stop() error {
+func (c *sharedCluster) stop() error {
 	var err error
-	if c.testCluster != nil {
+	if c.Cluster != nil {
 		err = c.Stop()
 	}
 	if c.dir != "" {
@@ -72,9 +76,9 @@ func (c *ceph) stop() error {
 }
 
 // cluster returns the cluster, and options for an empty place in it.
-func cluster(t testing.TB) (*ceph, *rbdvolume.Options) {
+func cluster(t testing.TB) (*sharedCluster, *rbdvolume.Options) {
 	t.Helper()
-	requireCeph(t)
+	labtest.RequireCeph(t)
 	shared.once.Do(shared.start)
 	require.NoError(t, shared.err)
 	namespace, err := shared.Namespace(t.Context(), shared.pool)
@@ -89,7 +93,11 @@ func open(t testing.TB, o *rbdvolume.Options) *rbdvolume.Driver {
 	return d
 }
 
+// factory's pools are used side by side: most of the time is waiting for commands.
 func factory(t testing.TB) drivertest.Pool {
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
 	c, o := cluster(t)
 	return drivertest.Pool{
 		Open: func(t testing.TB) driver.Volumes { return open(t, o) },
@@ -124,7 +132,7 @@ func TestChapter(t *testing.T) {
 	require.NoError(t, err)
 	target, err := volumes.Connect(ctx, driver.Connection{ID: connection, VolumeID: volume, Host: "host1"})
 	require.NoError(t, err)
-	require.Equal(t, []string{monitorAddress}, target.RBD.Monitors)
+	require.Equal(t, []string{ceph.Monitor}, target.RBD.Monitors)
 	require.NoError(t, volumes.Disconnect(ctx, volume, connection))
 	require.NoError(t, volumes.Remove(ctx, volume))
 	require.NoError(t, volumes.RemoveSnapshot(ctx, snapshot))
@@ -204,8 +212,8 @@ func TestKilledCommands(t *testing.T) {
 	d := open(t, o)
 	source := uuid.NewString()
 	require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: source, Bytes: 1 << 20}))
-	for n := range 8 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*150*time.Millisecond)
+	for n := range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*300*time.Millisecond)
 		want := driver.Volume{ID: uuid.NewString(), Bytes: 2 << 20, Source: driver.Source{VolumeID: source}}
 		if err := d.Apply(ctx, want); err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -38,8 +39,8 @@ func (d *Driver) imageOf(ctx context.Context, p place) (*image, error) {
 	return i, err
 }
 
-// ApplySnapshots takes a snapshot. Ceph has no snapshots of several images that could be cloned or read: more than one that
-// does not exist yet are refused.
+// ApplySnapshots takes snapshots, all at one moment. One costs a few commands, several about a second each, whatever they hold, and
+// copying what is written meanwhile. A volume whose image an operator has put into a group already cannot be one of several.
 func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) error {
 	err := ctx.Err()
 	for _, s := range want {
@@ -50,6 +51,9 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 	}
 	x, err := d.index(ctx)
 	if err != nil {
+		return fmt.Errorf("rbdvolume: %w", err)
+	}
+	if x, err = d.endTogether(ctx, want, x); err != nil {
 		return fmt.Errorf("rbdvolume: %w", err)
 	}
 	var missing []driver.Snapshot
@@ -63,16 +67,32 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 			missing, images = append(missing, s), append(images, i)
 		}
 	}
-	switch {
-	case len(missing) == 0:
+	switch len(missing) {
+	case 0:
 		return nil
-	case len(missing) > 1:
-		return fmt.Errorf("rbdvolume: snapshots of %d volumes at one moment: Ceph's snapshots of groups cannot be cloned: %w", len(missing), errors.ErrUnsupported)
+	case 1:
+		if err := d.take(ctx, missing[0], images[0]); err != nil {
+			return fmt.Errorf("rbdvolume: snapshot %s of volume %s: %w", missing[0].ID, missing[0].VolumeID, err)
+		}
+		return nil
 	}
-	if err := d.take(ctx, missing[0], images[0]); err != nil {
-		return fmt.Errorf("rbdvolume: snapshot %s of volume %s: %w", missing[0].ID, missing[0].VolumeID, err)
+	if err := d.takeTogether(ctx, missing, images, x); err != nil {
+		return fmt.Errorf("rbdvolume: %w", err)
 	}
 	return nil
+}
+
+// endTogether ends what an earlier call for one of the snapshots has begun and could not, and reads the index again then.
+func (d *Driver) endTogether(ctx context.Context, want []driver.Snapshot, x *index) (*index, error) {
+	for _, list := range x.together {
+		if slices.ContainsFunc(list, func(s driver.Snapshot) bool { return slices.Contains(want, s) }) {
+			if err := d.publish(ctx, list, x); err != nil {
+				return x, err
+			}
+			return d.index(ctx)
+		}
+	}
+	return x, nil
 }
 
 // taken says whether the snapshot is there. If not, it can be taken of the image.

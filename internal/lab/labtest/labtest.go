@@ -29,6 +29,15 @@ func RequireProgram(t testing.TB, name, debianPackage string) {
 	}
 }
 
+// RequireCeph skips the test, as [Require] does, where no cluster of Ceph's can be run in a lab (package ceph below package lab).
+func RequireCeph(t testing.TB) {
+	t.Helper()
+	Require(t)
+	for _, p := range [][2]string{{"ceph-mon", "ceph-mon"}, {"ceph-mgr", "ceph-mgr"}, {"ceph-osd", "ceph-osd"}, {"rbd", "ceph-common"}} {
+		RequireProgram(t, p[0], p[1])
+	}
+}
+
 // Skip skips a test that cannot run here, saying why; with KINTOUN_REQUIRE=all that is a failure.
 func Skip(t testing.TB, why string) {
 	t.Helper()

@@ -1,6 +1,15 @@
 //go:build linux
 
-package rbdvolume_test
+// Package ceph runs a Ceph cluster of one node in a lab (package lab), for tests: a monitor, a manager and an OSD that keeps its
+// blocks in a sparse file.
+//
+//	cluster, err := ceph.Start(ctx, dir)
+//	defer cluster.Stop()
+//	pool, err := cluster.Pool(ctx, 2<<30)
+//
+// It needs Debian's ceph-mon, ceph-mgr, ceph-osd and ceph-common (16), some 500 MiB of memory, and a few seconds to start. It
+// listens on the lab's loopback alone, so that a lab has one at a time. It is safe for concurrent use, but for Stop.
+package ceph
 
 import (
 	"bytes"
@@ -12,27 +21,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/kintoun/kintoun/internal/lab/labtest"
 )
 
-// requireCeph skips the test, or fails it, where something is missing (package labtest).
-func requireCeph(t testing.TB) {
-	t.Helper()
-	labtest.Require(t)
-	for _, p := range [][2]string{{"ceph-mon", "ceph-mon"}, {"ceph-mgr", "ceph-mgr"}, {"ceph-osd", "ceph-osd"}, {"rbd", "ceph-common"}} {
-		labtest.RequireProgram(t, p[0], p[1])
-	}
-}
+// Monitor is where the cluster's monitor listens.
+const Monitor = "127.0.0.1:3300"
 
-// monitorAddress is where the cluster's monitor listens.
-const monitorAddress = "127.0.0.1:3300"
-
-// testCluster is a running cluster.
-type testCluster struct {
+// Cluster is a running one.
+type Cluster struct {
 	// Config is its configuration file; the user is "admin".
 	Config  string
 	dir     string
@@ -62,6 +60,8 @@ mon data avail crit = 1
 # One second of batching at each change would be most of the start.
 paxos propose interval = 0.05
 mgr stats period = 1
+# How long a killed client's images count as open.
+osd client watch timeout = 15
 osd objectstore = bluestore
 bluestore block create = true
 bluestore block size = 4294967296
@@ -75,9 +75,9 @@ mon allow pool size one = true
 mon allow pool delete = true
 `
 
-// startCluster makes a cluster in dir, which is empty and for it alone, and returns when it takes data.
-func startCluster(ctx context.Context, dir string) (_ *testCluster, err error) {
-	c := &testCluster{Config: filepath.Join(dir, "ceph.conf"), dir: dir}
+// Start makes a cluster in dir, which is empty and for it alone, and returns when it takes data.
+func Start(ctx context.Context, dir string) (_ *Cluster, err error) {
+	c := &Cluster{Config: filepath.Join(dir, "ceph.conf"), dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
@@ -95,14 +95,14 @@ func startCluster(ctx context.Context, dir string) (_ *testCluster, err error) {
 	return c, errors.Join(c.startMonitor(ctx, fsid), c.startOthers(ctx, fsid))
 }
 
-func (c *testCluster) startMonitor(ctx context.Context, fsid string) error {
+func (c *Cluster) startMonitor(ctx context.Context, fsid string) error {
 	keyring, monmap := filepath.Join(c.dir, "keyring"), filepath.Join(c.dir, "monmap")
 	for _, command := range [][]string{
 		{"ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *"},
 		{"ceph-authtool", keyring, "--gen-key", "-n", "client.admin", "--cap", "mon", "allow *", "--cap", "osd", "allow *", "--cap", "mgr", "allow *"},
 		{"ceph-authtool", keyring, "--gen-key", "-n", "mgr.a", "--cap", "mon", "allow profile mgr", "--cap", "osd", "allow *"},
 		{"ceph-authtool", keyring, "--gen-key", "-n", "osd.0", "--cap", "mon", "allow profile osd", "--cap", "osd", "allow *"},
-		{"monmaptool", "--create", "--fsid", fsid, "--addv", "a", "[v2:" + monitorAddress + "]", monmap},
+		{"monmaptool", "--create", "--fsid", fsid, "--addv", "a", "[v2:" + Monitor + "]", monmap},
 		// The keyring becomes the cluster's: those users exist from the beginning.
 		{"ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring, "--conf", c.Config},
 	} {
@@ -113,7 +113,7 @@ func (c *testCluster) startMonitor(ctx context.Context, fsid string) error {
 	return c.start("ceph-mon", "a")
 }
 
-func (c *testCluster) startOthers(ctx context.Context, fsid string) error {
+func (c *Cluster) startOthers(ctx context.Context, fsid string) error {
 	if len(c.daemons) == 0 {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (c *testCluster) startOthers(ctx context.Context, fsid string) error {
 }
 
 // start runs a daemon. Its log is the file NAME.out.
-func (c *testCluster) start(name, id string) error {
+func (c *Cluster) start(name, id string) error {
 	out, err := os.Create(filepath.Join(c.dir, name+".out"))
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (c *testCluster) start(name, id string) error {
 }
 
 // Stop ends the cluster. The directory is the caller's to remove.
-func (c *testCluster) Stop() error {
+func (c *Cluster) Stop() error {
 	var err error
 	for _, cmd := range c.daemons {
 		err = errors.Join(err, cmd.Process.Kill())
@@ -157,7 +157,7 @@ func (c *testCluster) Stop() error {
 }
 
 // Run runs a program with the cluster's configuration, and returns what it printed.
-func (c *testCluster) Run(ctx context.Context, name string, args ...string) (string, error) {
+func (c *Cluster) Run(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -171,7 +171,7 @@ func (c *testCluster) Run(ctx context.Context, name string, args ...string) (str
 }
 
 // Pool makes a pool for images that holds that many bytes at most, and returns when the manager has counted it.
-func (c *testCluster) Pool(ctx context.Context, bytes int64) (name string, err error) {
+func (c *Cluster) Pool(ctx context.Context, bytes int64) (name string, err error) {
 	name = "pool-" + uuid.NewString()[:8]
 	for _, command := range [][]string{
 		{"ceph", "osd", "pool", "create", name, "8"},
@@ -195,7 +195,7 @@ func (c *testCluster) Pool(ctx context.Context, bytes int64) (name string, err e
 }
 
 // Namespace makes a namespace in the pool: it has images of its own.
-func (c *testCluster) Namespace(ctx context.Context, pool string) (name string, err error) {
+func (c *Cluster) Namespace(ctx context.Context, pool string) (name string, err error) {
 	name = uuid.NewString()[:8]
 	_, err = c.Run(ctx, "rbd", "namespace", "create", pool+"/"+name)
 	return name, err
