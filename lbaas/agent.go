@@ -97,7 +97,9 @@ func (a *Agent) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.watch(ctx) })
-	wg.Go(func() { converge.Every(ctx, a.options.HeartbeatEvery, func(ctx context.Context) { a.beat(ctx, false) }) })
+	wg.Go(func() {
+		converge.Every(ctx, a.options.HeartbeatEvery, func(ctx context.Context) { a.beat(ctx, false) })
+	})
 	wg.Wait()
 }
 

@@ -65,9 +65,9 @@ func TestWhatWasACopyIsOneAgain(t *testing.T) {
 		"a statement, prepared": func(db *sql.DB) {
 			s, err := db.PrepareContext(t.Context(), "DELETE FROM t WHERE n > ?")
 			require.NoError(t, err)
+			defer func() { require.NoError(t, s.Close()) }()
 			_, err = s.ExecContext(t.Context(), 0)
 			require.NoError(t, err)
-			require.NoError(t, s.Close())
 		},
 		"rows that a query deletes": func(db *sql.DB) {
 			require.Error(t, db.QueryRowContext(t.Context(), "DELETE FROM t RETURNING x, n").Scan(new(string)))

@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -30,7 +31,7 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 
 	requests := families["kintoun_http_requests_total"].GetMetric()
 	require.Len(t, requests, 1)
-	require.EqualValues(t, 3, requests[0].GetCounter().GetValue())
+	require.Equal(t, "3", fmt.Sprint(requests[0].GetCounter().GetValue()))
 	labels := map[string]string{}
 	for _, l := range requests[0].GetLabel() {
 		labels[l.GetName()] = l.GetValue()
@@ -47,7 +48,7 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		require.LessOrEqual(t, seconds.GetBucket()[i].GetCumulativeCount(), bucket.GetCumulativeCount())
 	}
 
-	require.EqualValues(t, 5, len(families["go_gc_duration_seconds"].GetMetric()[0].GetSummary().GetQuantile()))
+	require.Len(t, families["go_gc_duration_seconds"].GetMetric()[0].GetSummary().GetQuantile(), 5)
 	require.Positive(t, families["go_goroutines"].GetMetric()[0].GetGauge().GetValue())
 	if runtime.GOOS == "linux" {
 		for _, name := range []string{"virtual_memory_bytes", "resident_memory_bytes", "start_time_seconds", "open_fds", "max_fds"} {
