@@ -107,7 +107,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.images.loop.Run(ctx) })
-	wg.Go(func() { a.beat(ctx) })
+	wg.Go(func() { converge.Every(ctx, a.options.Heartbeat, a.beat) })
 	if w, ok := a.servers.(driver.Watcher); ok {
 		wg.Go(func() { a.watch(ctx, w) })
 	}
@@ -208,23 +208,15 @@ func (a *Agent) introduce(ctx context.Context) (was bool, err error) {
 	return false, err
 }
 
+// beat says that the host lives, and looks after what processes that died left.
 func (a *Agent) beat(ctx context.Context) {
-	ticker := time.NewTicker(a.options.Heartbeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := a.Beat(ctx, a.service.now())
-		err = errors.Join(err, a.service.endAbandoned(ctx, a.host))
-		if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
-			err = errors.Join(err, a.service.tidy(ctx))
-		}
-		if err != nil && ctx.Err() == nil {
-			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
-		}
+	err := a.Beat(ctx, a.service.now())
+	err = errors.Join(err, a.service.endAbandoned(ctx, a.host))
+	if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
+		err = errors.Join(err, a.service.tidy(ctx))
+	}
+	if err != nil && ctx.Err() == nil {
+		a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
 	}
 }
 

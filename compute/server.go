@@ -209,11 +209,12 @@ var serverSpec = record.Spec[Server]{
 	Key:      func(v *Server) string { return v.ID },
 	Revision: func(v *Server) *int64 { return &v.Revision },
 	Host:     "host",
-	// As servers are listed: latest first, the project's or all; those of a host and of a group. Other filters only narrow
-	// these, and an index that nothing is found by is a price that every write pays.
-	Indexes: [][]string{{"project", "deleted", "created"}, {"deleted", "created"}, {"host", "deleted"}, {"groupid", "deleted"}},
+	// As servers are listed: latest first, the project's or all; those of a host and of a group; and those that a task is
+	// under way with, as each heartbeat looks for what was cut short. Other filters only narrow these, and an index that
+	// nothing is found by is a price that every write pays.
+	Indexes: [][]string{{"project", "deleted", "created"}, {"deleted", "created"}, {"host", "deleted"}, {"groupid", "deleted"}, {"task", "created"}},
 	Unindexed: []string{
-		"project", "owner", "name", "hostname", "host", "zone", "state", "power", "status", "deleted", "locked", "flavor", "image", "keyname",
+		"project", "owner", "name", "hostname", "host", "zone", "state", "task", "power", "status", "deleted", "locked", "flavor", "image", "keyname",
 		"groupid", "reservation", "created", "launched", "terminated", "vcpus", "memory",
 	},
 	Event: func(v *Server) record.Event {

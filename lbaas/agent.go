@@ -97,7 +97,9 @@ func (a *Agent) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.watch(ctx) })
-	wg.Go(func() { every(ctx, a.options.HeartbeatEvery, func(ctx context.Context) { a.beat(ctx, false) }) })
+	wg.Go(func() {
+		converge.Every(ctx, a.options.HeartbeatEvery, func(ctx context.Context) { a.beat(ctx, false) })
+	})
 	wg.Wait()
 }
 
@@ -115,19 +117,6 @@ func (a *Agent) Settle(ctx context.Context) error {
 // Settle returns when the balancers of every host whose agent runs in this process are as they were wanted when it was
 // called, or with ctx's error.
 func (s *Service) Settle(ctx context.Context) error { return s.hub.Settle(ctx) }
-
-func every(ctx context.Context, pause time.Duration, do func(context.Context)) {
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			do(ctx)
-		}
-	}
-}
 
 // Beat says that the host lives, as of the given time. [Agent.Run] does it all the time; a program whose clock is about
 // to jump ([Options].Now) says with the time to which it jumps that its hosts live then too.

@@ -99,13 +99,13 @@ func NewAgent(service *Service, host string, drivers Drivers, options *AgentOpti
 	if options != nil {
 		a.options = *options
 	}
-	if a.options.ReportInterval == 0 {
+	if a.options.ReportInterval <= 0 {
 		a.options.ReportInterval = 30 * time.Second
 	}
-	if a.options.Resync == 0 {
+	if a.options.Resync <= 0 {
 		a.options.Resync = 5 * time.Minute
 	}
-	if a.options.Lease == 0 {
+	if a.options.Lease <= 0 {
 		a.options.Lease = 24 * time.Hour
 	}
 	if a.options.Log == nil {
@@ -156,7 +156,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, loop := range a.loops() {
 		wg.Go(func() { loop.Run(ctx) })
 	}
-	wg.Go(func() { a.beat(ctx) })
+	wg.Go(func() { converge.Every(ctx, a.options.ReportInterval, a.beat) })
 	wg.Wait()
 	return nil
 }

@@ -69,22 +69,13 @@ func (a *Agent) Beat(ctx context.Context, at time.Time) error {
 	return err
 }
 
-// beat keeps telling that the agents are alive, and looks after what dead ones left.
+// beat tells that the agents are alive, and looks after what dead ones left.
 func (a *Agent) beat(ctx context.Context) {
-	ticker := time.NewTicker(a.options.ReportInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := a.Beat(ctx, a.service.now())
-		if err == nil && a.service.moving.Mine(a.service.now(), a.options.ReportInterval/2) {
-			err = a.service.MoveFromDead(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
-		}
+	err := a.Beat(ctx, a.service.now())
+	if err == nil && a.service.moving.Mine(a.service.now(), a.options.ReportInterval/2) {
+		err = a.service.MoveFromDead(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.options.Log.Warn("heartbeat failed", "host", a.host, "error", err)
 	}
 }

@@ -124,7 +124,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.jobs.loop.Run(ctx) })
-	wg.Go(func() { a.beat(ctx) })
+	wg.Go(func() { converge.Every(ctx, a.options.Heartbeat, a.beat) })
 	if w, ok := a.volumes.(driver.Watcher); ok {
 		wg.Go(func() { a.watch(ctx, w) })
 	}
@@ -289,22 +289,14 @@ func (a *Agent) describe(capacity driver.Capacity) pool {
 	}
 }
 
+// beat says that the pool lives, and now and then forgets what is old.
 func (a *Agent) beat(ctx context.Context) {
-	ticker := time.NewTicker(a.options.Heartbeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := a.Beat(ctx, a.service.now())
-		if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
-			err = errors.Join(err, a.service.tidy(ctx))
-		}
-		if err != nil && ctx.Err() == nil {
-			a.options.Log.Warn("heartbeat failed", "pool", a.host, "error", err)
-		}
+	err := a.Beat(ctx, a.service.now())
+	if a.service.tidying.Mine(a.service.now(), a.options.Heartbeat/2) {
+		err = errors.Join(err, a.service.tidy(ctx))
+	}
+	if err != nil && ctx.Err() == nil {
+		a.options.Log.Warn("heartbeat failed", "pool", a.host, "error", err)
 	}
 }
 

@@ -4,7 +4,7 @@
 // and makes it so (or takes it away when nothing is wanted any more). Work for one identifier never overlaps;
 // different identifiers run side by side. A failure is tried again, later each time; a new wish is tried at once.
 // At the start, and every so often after, the target's List names everything that is wanted or exists, so that
-// what runs already is adopted and leftovers are found.
+// what runs already is adopted and leftovers are found. What agents do every so often they do by [Every].
 package converge
 
 import (
@@ -28,7 +28,7 @@ type Options struct {
 	Workers int
 	// MinBackoff and MaxBackoff bound the pause after failures; 100 ms and 30 s by default.
 	MinBackoff, MaxBackoff time.Duration
-	// Resync is how often everything is looked at again; zero is only at the start.
+	// Resync is how often everything is looked at again, as by [Every]; zero is only at the start.
 	Resync time.Duration
 	// OnError hears of each failure, with the number of failures in a row.
 	OnError func(id string, err error, failures int)
@@ -133,7 +133,10 @@ func (l *Loop) hire() {
 // Run resyncs, and works until ctx ends; then it waits for what is under way and returns. Call it once.
 func (l *Loop) Run(ctx context.Context) {
 	l.open(ctx)
-	l.resync(ctx)
+	l.list(ctx)
+	if l.options.Resync > 0 {
+		Every(ctx, l.options.Resync, l.list)
+	}
 	<-ctx.Done()
 	l.close()
 }
@@ -163,27 +166,23 @@ func (l *Loop) close() {
 	}
 }
 
-// resync enqueues everything, at once and then every Options.Resync, until ctx ends.
-func (l *Loop) resync(ctx context.Context) {
-	pause := l.options.MinBackoff
-	for {
-		next := l.options.Resync
-		if ids, err := l.target.List(ctx); err == nil {
-			pause = l.options.MinBackoff
+// list enqueues everything. It tries until it can, or ctx ends.
+func (l *Loop) list(ctx context.Context) {
+	for failures := 1; ; failures++ {
+		ids, err := l.target.List(ctx)
+		if err == nil {
 			l.Enqueue(ids...)
 			l.markListed()
-		} else if ctx.Err() == nil {
-			l.options.OnError("", err, 1)
-			next = pause
-			pause = min(2*pause, l.options.MaxBackoff)
-		}
-		if next <= 0 {
 			return
 		}
+		if ctx.Err() != nil {
+			return
+		}
+		l.options.OnError("", err, failures)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(next):
+		case <-time.After(l.backoff(failures)):
 		}
 	}
 }

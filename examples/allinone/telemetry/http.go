@@ -19,7 +19,7 @@ import (
 //
 // The route is what next leaves in [http.Request.Pattern], as [http.ServeMux] and the handlers of this module do.
 func (t *Telemetry) Handler(service string, next http.Handler) http.Handler {
-	if t.registry == nil && t.tracer == nil {
+	if t.counted == nil && t.tracer == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -27,10 +27,9 @@ func (t *Telemetry) Handler(service string, next http.Handler) http.Handler {
 		if t.tracer != nil {
 			r = m.start(r)
 		}
-		if t.registry != nil {
-			gauge := t.inFlight.WithLabelValues(service)
-			gauge.Inc()
-			defer gauge.Dec()
+		if c := t.counted; c != nil {
+			c.inFlight.add(1, service)
+			defer c.inFlight.add(-1, service)
 		}
 		answer := &writer{ResponseWriter: w}
 		defer func() { m.end(r, answer) }()
@@ -65,9 +64,9 @@ func (m *measurement) start(r *http.Request) *http.Request {
 
 func (m *measurement) end(r *http.Request, answer *writer) {
 	name, status := route(r.Pattern), answer.label()
-	if t := m.telemetry; t.registry != nil {
-		t.requests.WithLabelValues(m.service, method(r), name, status).Inc()
-		t.seconds.WithLabelValues(m.service, method(r), name).Observe(time.Since(m.began).Seconds())
+	if c := m.telemetry.counted; c != nil {
+		c.requests.add(1, method(r), name, m.service, status)
+		c.seconds.observe(time.Since(m.began).Seconds(), method(r), name, m.service)
 	}
 	if m.span == nil {
 		return
