@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
 )
 
 // full is what the driver's connections can do.
@@ -29,8 +27,7 @@ type connection struct {
 	kept     map[string]*statement // by their texts
 	schema   int64                 // the version of its tables' definitions
 	pages    int64                 // its size when it was made
-	restore  map[string][]string   // statements that put a table's rows back; nil while it is the first copy
-	written  map[string]bool       // what statements wrote, as of writes
+	restore  []string              // statements that put its rows back; nil while it is the first copy
 }
 
 // maxKept is how many statements are kept: what is asked for in ever new words is parsed each time.
@@ -39,16 +36,14 @@ const maxKept = 512
 // statement is one that was parsed, and is used by one at a time.
 type statement struct {
 	driver.Stmt
-	c      *connection
-	used   bool
-	writes string // as of writes
+	c    *connection
+	used bool
 }
 
 // acquire returns the statement, parsed now or before; nil if it is to be run as a text.
 func (c *connection) acquire(ctx context.Context, query string) (*statement, error) {
 	s := c.kept[query]
 	if s != nil && s.used || s == nil && len(c.kept) >= maxKept {
-		c.written[writes(query)] = true
 		return nil, nil //nolint:nilnil // none
 	}
 	if s == nil {
@@ -56,10 +51,9 @@ func (c *connection) acquire(ctx context.Context, query string) (*statement, err
 		if err != nil {
 			return nil, err
 		}
-		s = &statement{Stmt: parsed, c: c, writes: writes(query)}
+		s = &statement{Stmt: parsed, c: c}
 		c.kept[query] = s
 	}
-	c.written[s.writes] = true
 	s.used = true
 	return s, nil
 }
@@ -195,54 +189,16 @@ func (c *connection) reset(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	whole := c.wroteElsewhere()
-	for table, restore := range c.restore {
-		// The sequences are the database's own to write.
-		if !whole && !c.written[table] && table != "sqlite_sequence" {
-			continue
-		}
-		for _, query := range restore {
-			if _, err := c.ExecContext(ctx, query, nil); err != nil {
-				return errors.Join(err, tx.Rollback())
-			}
+	for _, query := range c.restore {
+		if _, err := c.ExecContext(ctx, query, nil); err != nil {
+			return errors.Join(err, tx.Rollback())
 		}
 	}
-	c.written = map[string]bool{}
 	return tx.Commit()
 }
 
-// wroteElsewhere says that something may have been written besides the tables that are known by their names.
-func (c *connection) wroteElsewhere() bool {
-	for table := range c.written {
-		if _, known := c.restore[table]; !known && table != nothing {
-			return true
-		}
-	}
-	return false
-}
-
-// nothing is what statements write that only read.
-const nothing = "nothing"
-
-// writes is the table that a statement changes, by its text, where that is as simple as the domains' are; of others it is
-// some text that is no table's name. No table has triggers, which would change another. What is done to the definitions of
-// tables is found by again.
-func writes(query string) string {
-	words := strings.FieldsFunc(query, func(r rune) bool { return unicode.IsSpace(r) || r == '(' })
-	switch {
-	case strings.Contains(query, ";") || len(words) < 2:
-	case words[0] == "SELECT", words[0] == "PRAGMA" && !strings.Contains(query, "="):
-		return nothing
-	case words[0] == "UPDATE":
-		return words[1]
-	case len(words) > 2 && (words[0] == "INSERT" && words[1] == "INTO" || words[0] == "DELETE" && words[1] == "FROM"):
-		return words[2]
-	}
-	return ""
-}
-
-// restoring attaches the template, and returns the statements that take each table's rows.
-func (c *connection) restoring(ctx context.Context) (map[string][]string, error) {
+// restoring attaches the template, and returns the statements that take its rows.
+func (c *connection) restoring(ctx context.Context) ([]string, error) {
 	// Only to be read: transactions would else have all copies wait for one another.
 	if _, err := c.full.ExecContext(ctx, "ATTACH '"+c.template.name+"&mode=ro' AS template", nil); err != nil {
 		return nil, err
@@ -252,7 +208,7 @@ func (c *connection) restoring(ctx context.Context) (map[string][]string, error)
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	all := map[string][]string{}
+	all := []string{}
 	for values := make([]driver.Value, 1); ; {
 		err := rows.Next(values)
 		if errors.Is(err, io.EOF) {
@@ -261,8 +217,7 @@ func (c *connection) restoring(ctx context.Context) (map[string][]string, error)
 		if err != nil {
 			return nil, err
 		}
-		name := fmt.Sprint(values[0])
-		all[name] = []string{`DELETE FROM main."` + name + `"`, `INSERT INTO main."` + name + `" SELECT * FROM template."` + name + `"`}
+		all = append(all, fmt.Sprintf(`DELETE FROM main."%s"`, values[0]), fmt.Sprintf(`INSERT INTO main."%[1]s" SELECT * FROM template."%[1]s"`, values[0]))
 	}
 }
 

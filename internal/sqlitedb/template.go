@@ -85,7 +85,7 @@ func (t *Template) make(ctx context.Context) (*connection, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("a connection of %T lacks methods", raw), raw.Close())
 	}
-	c := &connection{full: all, template: t, kept: map[string]*statement{}, written: map[string]bool{}}
+	c := &connection{full: all, template: t, kept: map[string]*statement{}}
 	if err = t.backup(ctx, name); err == nil {
 		err = c.look(ctx)
 	}
