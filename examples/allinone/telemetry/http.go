@@ -28,8 +28,9 @@ func (t *Telemetry) Handler(service string, next http.Handler) http.Handler {
 			r = m.start(r)
 		}
 		if c := t.counted; c != nil {
-			c.inFlight.add(1, service)
-			defer c.inFlight.add(-1, service)
+			gauge := c.inFlight(service)
+			gauge.Inc()
+			defer gauge.Dec()
 		}
 		answer := &writer{ResponseWriter: w}
 		defer func() { m.end(r, answer) }()
@@ -65,8 +66,7 @@ func (m *measurement) start(r *http.Request) *http.Request {
 func (m *measurement) end(r *http.Request, answer *writer) {
 	name, status := route(r.Pattern), answer.label()
 	if c := m.telemetry.counted; c != nil {
-		c.requests.add(1, method(r), name, m.service, status)
-		c.seconds.observe(time.Since(m.began).Seconds(), method(r), name, m.service)
+		c.request(time.Since(m.began).Seconds(), m.service, method(r), name, status)
 	}
 	if m.span == nil {
 		return

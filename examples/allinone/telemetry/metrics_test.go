@@ -48,7 +48,6 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		require.LessOrEqual(t, seconds.GetBucket()[i].GetCumulativeCount(), bucket.GetCumulativeCount())
 	}
 
-	require.Len(t, families["go_gc_duration_seconds"].GetMetric()[0].GetSummary().GetQuantile(), 5)
 	require.Positive(t, families["go_goroutines"].GetMetric()[0].GetGauge().GetValue())
 	if runtime.GOOS == "linux" {
 		for _, name := range []string{"virtual_memory_bytes", "resident_memory_bytes", "start_time_seconds", "open_fds", "max_fds"} {

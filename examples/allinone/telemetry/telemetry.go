@@ -19,8 +19,8 @@
 // the APIs have routes, whatever clients ask for. What matched nothing is "none"; a method that HTTP does not know is
 // "_OTHER"; a request that was broken off has the status "aborted".
 //
-// They are shown in Prometheus' text format. It is written here, and a test reads it with Prometheus' parser: their
-// client for Go brings Protocol Buffers, two megabytes of program.
+// They are shown in Prometheus' text format by VictoriaMetrics' library: Prometheus' own client brings Protocol Buffers, two
+// megabytes of program.
 //
 // # Traces
 //
@@ -38,7 +38,6 @@
 package telemetry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -91,22 +90,6 @@ func New(ctx context.Context, options *Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// counted are the metrics of a cloud.
-type counted struct {
-	requests, seconds, inFlight, events *metric
-}
-
-func newCounted() *counted {
-	c := &counted{
-		requests: newMetric(counter, "kintoun_http_requests_total", "Requests that were answered.", "method", "route", "service", "status"),
-		seconds:  newMetric(histogram, "kintoun_http_request_duration_seconds", "Time from a request's headers to the end of its answer.", "method", "route", "service"),
-		inFlight: newMetric(gauge, "kintoun_http_requests_in_flight", "Requests that are being answered.", "service"),
-		events:   newMetric(counter, "kintoun_events_total", "Changes of resources, by what happened and the status afterwards.", "action", "domain", "status", "type"),
-	}
-	c.seconds.bounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60}
-	return c
-}
-
 func (t *Telemetry) trace(ctx context.Context, log *slog.Logger) error {
 	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil
@@ -130,15 +113,7 @@ func (t *Telemetry) Metrics() http.Handler {
 	if t.counted == nil {
 		return http.NotFoundHandler()
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		var b bytes.Buffer
-		for _, m := range []*metric{t.counted.events, t.counted.seconds, t.counted.inFlight, t.counted.requests} {
-			m.write(&b)
-		}
-		writeProcess(&b)
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_, _ = w.Write(b.Bytes())
-	})
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { t.counted.show(w) })
 }
 
 // Count counts the sources' events from now on until ctx ends. Without [Options.Metrics] it returns at once.
@@ -147,7 +122,7 @@ func (t *Telemetry) Count(ctx context.Context, sources event.Sources) {
 		return
 	}
 	for e := range events(ctx, sources) {
-		t.counted.events.add(1, string(e.Action), e.Domain, e.Status, e.Type)
+		t.counted.event(e.Domain, e.Type, string(e.Action), e.Status)
 	}
 }
 
