@@ -55,6 +55,7 @@ var (
 	groupRules = resource{path: "security-group-rules", plural: "security_group_rules", singular: "security_group_rule"}
 	ports      = resource{path: "ports", plural: "ports", singular: "port"}
 	servers    = resource{path: "servers", plural: "servers", singular: "server"}
+	services   = resource{path: "os-services", plural: "services", singular: "service"}
 	flavors    = resource{path: "flavors", plural: "flavors", singular: "flavor"}
 	pools      = resource{path: "lb/pools", plural: "pools", singular: "pool"}
 	members    = resource{path: "lb/members", plural: "members", singular: "member"}
@@ -147,6 +148,28 @@ func await(ctx context.Context, c *gophercloud.ServiceClient, r resource, id, wa
 		select {
 		case <-ctx.Done():
 			return o, fmt.Errorf("%s %v is %v, not %s, after %s", r.singular, o["name"], o["status"], want, patience)
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// awaitHost returns a host's name as soon as one can take servers. The APIs answer before: opening what a host has takes its time.
+func awaitHost(ctx context.Context, c *gophercloud.ServiceClient) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		all, err := list(ctx, c, services, "binary", "nova-compute")
+		if err != nil {
+			return "", err
+		}
+		for _, s := range all {
+			if s["state"] == "up" && s["status"] == "enabled" {
+				return fmt.Sprint(s["host"]), nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("no host can take servers after %s: the server's log says why", patience)
 		case <-time.After(pollEvery):
 		}
 	}

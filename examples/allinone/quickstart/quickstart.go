@@ -63,6 +63,7 @@ func Run(ctx context.Context, plan Plan, display *Display) error {
 		{"network public " + plan.External.String(), r.external},
 		{"network private " + privateRange + ", router to public", r.private},
 		{"security group default lets in ping, SSH and HTTP", r.security},
+		{"a host for servers", r.host},
 		{"server vm1", func(ctx context.Context, note func(string)) (string, error) { return r.server(ctx, "vm1", note) }},
 		{"server vm2", func(ctx context.Context, note func(string)) (string, error) { return r.server(ctx, "vm2", note) }},
 		{"both servers answer", r.answer},
@@ -227,6 +228,11 @@ func hasRule(rules []object, want object) bool {
 		}
 	}
 	return false
+}
+
+func (r *run) host(ctx context.Context, note func(string)) (string, error) {
+	note("waiting until it is ready")
+	return awaitHost(ctx, r.admin.compute)
 }
 
 func (r *run) server(ctx context.Context, name string, note func(string)) (string, error) {
