@@ -167,27 +167,41 @@ func (a *Agent) adopt(ctx context.Context, j *job) (bytes int64, err error) {
 		return 0, err
 	}
 	defer a.turn(j.VolumeID)()
-	observed, err := a.volumes.List(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, o := range observed {
-		if o.Kind == driver.KindVolume && o.ID == j.VolumeID {
-			return o.Bytes, nil
-		}
+	if bytes, held, err := a.holds(ctx, driver.KindVolume, j.VolumeID); held || err != nil {
+		return bytes, err
 	}
 	there, err := m.Unmanaged(ctx)
 	if err != nil {
 		return 0, err
 	}
 	i := slices.IndexFunc(there, func(u driver.Unmanaged) bool { return u.Name == j.Name })
+	why := "it is not there"
+	switch {
+	case i < 0:
+	case !there[i].Safe:
+		why = there[i].Reason
+	default:
+		return there[i].Bytes, m.Adopt(ctx, j.Name, j.VolumeID)
+	}
+	return 0, badReference("volume", j.Name, why)
+}
+
+// holds says whether the pool has it already, and its size.
+func (a *Agent) holds(ctx context.Context, kind driver.Kind, id string) (bytes int64, held bool, err error) {
+	observed, err := a.volumes.List(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	i := slices.IndexFunc(observed, func(o driver.Observed) bool { return o.Kind == kind && o.ID == id })
 	if i < 0 {
-		return 0, fault.Wrap(ErrInvalid, "Manage existing volume failed due to invalid backend reference %.255s: it is not there", j.Name)
+		return 0, false, nil
 	}
-	if !there[i].Safe {
-		return 0, fault.Wrap(ErrInvalid, "Manage existing volume failed due to invalid backend reference %.255s: %s", j.Name, there[i].Reason)
-	}
-	return there[i].Bytes, m.Adopt(ctx, j.Name, j.VolumeID)
+	return observed[i].Bytes, true, nil
+}
+
+// badReference is the error of a name that nothing is adopted by.
+func badReference(what, name, why string) error {
+	return fault.Wrap(ErrInvalid, "Manage existing %s failed due to invalid backend reference %.255s: %s", what, name, why)
 }
 
 // failManage ends the management of a volume that has failed; what was adopted is given back.

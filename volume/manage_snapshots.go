@@ -126,14 +126,8 @@ func (a *Agent) adoptSnapshot(ctx context.Context, j *job) (bytes int64, err err
 		return 0, err
 	}
 	defer a.turn(j.VolumeID)()
-	observed, err := a.volumes.List(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, o := range observed {
-		if o.Kind == driver.KindSnapshot && o.ID == j.SnapshotID {
-			return o.Bytes, nil
-		}
+	if bytes, held, err := a.holds(ctx, driver.KindSnapshot, j.SnapshotID); held || err != nil {
+		return bytes, err
 	}
 	there, err := m.UnmanagedSnapshots(ctx)
 	if err != nil {
@@ -150,7 +144,7 @@ func (a *Agent) adoptSnapshot(ctx context.Context, j *job) (bytes int64, err err
 	default:
 		return there[i].Bytes, m.AdoptSnapshot(ctx, j.Name, driver.Snapshot{ID: j.SnapshotID, VolumeID: v.key()})
 	}
-	return 0, fault.Wrap(ErrInvalid, "Manage existing snapshot failed due to invalid backend reference %.255s: %s", j.Name, why)
+	return 0, badReference("snapshot", j.Name, why)
 }
 
 // failManageSnapshot ends the management of a snapshot that has failed; what was adopted is given back.
