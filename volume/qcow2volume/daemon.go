@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -23,6 +24,7 @@ import (
 const (
 	daemonDir     = "daemon"
 	monitorSocket = "monitor"
+	unreadySocket = "monitor.new"
 	daemonLog     = "log"
 	socketsDir    = "sockets"
 	exportSocket  = "nbd"
@@ -34,7 +36,7 @@ const (
 
 // running connects to the pool's storage daemon; nil if none runs.
 func (d *Driver) running(ctx context.Context) (*monitor, error) {
-	m, err := d.greeted(ctx)
+	m, err := dialMonitor(ctx, d.path(daemonDir, monitorSocket))
 	if cutOff(err) {
 		// One that was killed, and has not closed all its sockets yet.
 		return nil, d.ended(ctx, err)
@@ -117,48 +119,65 @@ func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 		return nil, err
 	}
 	defer func() { _ = layers.Close() }()
-	exports, err := listenUnix(d.path(socketsDir, exportSocket), 0o666)
+	sockets, ready, err := d.sockets()
 	if err != nil {
 		return nil, err
 	}
-	control, err := listenUnix(d.path(daemonDir, monitorSocket), 0o600)
-	if err != nil {
-		return nil, errors.Join(err, exports.Close())
-	}
+	defer func() { _ = ready.Close() }()
 	p, err := process.Start(process.Spec{
 		Dir: dir, Path: program, Output: d.path(daemonDir, daemonLog), Credential: d.account, Cloneflags: nbdserver.Sandbox(),
-		Files: []*os.File{layers, exports, control},
+		Files: append([]*os.File{layers}, sockets...),
 		Args: []string{
 			"--chardev", "socket,id=monitor,fd=5,server=on,wait=off", "--monitor", "chardev=monitor",
+			"--chardev", "socket,id=ready,fd=6", "--monitor", "chardev=ready",
 			"--nbd-server", "addr.type=fd,addr.str=4",
 		},
 	})
-	for _, socket := range []*os.File{exports, control} {
-		err = errors.Join(err, unix.SetNonblock(int(socket.Fd()), true))
-		// Ours have to be closed before we connect: we would wait for ourselves.
-		err = errors.Join(err, socket.Close())
-	}
-	if err != nil {
+	// Ours have to be closed before we connect: we would wait for ourselves.
+	if err := errors.Join(err, closeAll(sockets)); err != nil {
 		return nil, err
 	}
 	d.ends.Started(daemonDir, p)
-	m, err := d.greeted(ctx)
+	m, err := d.published(ctx, ready)
 	if err != nil {
 		return nil, fmt.Errorf("qemu-storage-daemon does not start: %w: %s", err, nbdserver.Said(d.path(daemonDir, daemonLog)))
 	}
 	return m, nil
 }
 
-// greeted connects to a daemon, which may have just been started. Who connects to its control socket before it is ready meets two of its
-// threads, and may be heard by neither; its other socket is one thread's, which greets when everything is ready.
-func (d *Driver) greeted(ctx context.Context) (*monitor, error) {
-	conn, err := dialUnix(ctx, d.path(socketsDir, exportSocket))
+// sockets opens the daemon's: for clients, for control under a name that nobody looks for yet, and a connection whose other side
+// is ours.
+func (d *Driver) sockets() (theirs []*os.File, ready net.Conn, err error) {
+	exports, err := listenUnix(d.path(socketsDir, exportSocket), 0o666)
 	if err != nil {
+		return nil, nil, err
+	}
+	control, err := listenUnix(d.path(daemonDir, unreadySocket), 0o600)
+	if err != nil {
+		return nil, nil, errors.Join(err, exports.Close())
+	}
+	ready, other, err := pair()
+	if err != nil {
+		return nil, nil, errors.Join(err, exports.Close(), control.Close())
+	}
+	return []*os.File{exports, control, other}, ready, nil
+}
+
+func closeAll(sockets []*os.File) (err error) {
+	for _, socket := range sockets {
+		err = errors.Join(err, unix.SetNonblock(int(socket.Fd()), true), socket.Close())
+	}
+	return err
+}
+
+// published waits until a daemon that was just started hears its control socket, and only then gives that its name. Who connects
+// earlier meets two of its threads, and may be heard by neither, for ever. What it answers by the connection that it had from its
+// beginning comes from the thread that both are served by, after it has seen to both.
+func (d *Driver) published(ctx context.Context, ready net.Conn) (*monitor, error) {
+	if _, err := greeted(ready); err != nil {
 		return nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(monitorTime))
-	_, err = io.ReadFull(conn, make([]byte, len("NBDMAGIC")))
-	if err := errors.Join(err, conn.Close()); err != nil {
+	if err := os.Rename(d.path(daemonDir, unreadySocket), d.path(daemonDir, monitorSocket)); err != nil {
 		return nil, err
 	}
 	return dialMonitor(ctx, d.path(daemonDir, monitorSocket))

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // monitorTime is how long the storage daemon may take to answer one command.
@@ -49,6 +51,11 @@ func dialMonitor(ctx context.Context, socket string) (*monitor, error) {
 	if err != nil {
 		return nil, err
 	}
+	return greeted(conn)
+}
+
+// greeted takes the daemon's greeting, after which it takes commands. It closes conn if there is an error.
+func greeted(conn net.Conn) (*monitor, error) {
 	m := &monitor{conn: conn, in: json.NewDecoder(conn)}
 	_ = conn.SetDeadline(time.Now().Add(monitorTime))
 	var hello answer
@@ -151,4 +158,18 @@ func listenUnix(socket string, mode os.FileMode) (file *os.File, err error) {
 		return errors.Join(err, listener.Close(), os.Chmod(path, mode))
 	})
 	return file, err
+}
+
+// pair makes the two ends of a connection.
+func pair() (ours net.Conn, theirs *os.File, err error) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	file, theirs := os.NewFile(uintptr(ends[0]), "ready"), os.NewFile(uintptr(ends[1]), "ready")
+	ours, err = net.FileConn(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return ours, theirs, nil
 }
