@@ -61,6 +61,9 @@ func (s *Service) CreateContainer(ctx context.Context, caller Caller, path Path,
 	if err := s.checkContainer(path); err != nil {
 		return nil, false, err
 	}
+	if err := s.paceAccount(ctx, &caller, path); err != nil {
+		return nil, false, err
+	}
 	var result Container
 	err = s.write(ctx, func(t *txn) error {
 		a, have, err := s.open(t, &caller, path, changeOwn)
@@ -178,6 +181,9 @@ func (s *Service) UpdateContainer(ctx context.Context, caller Caller, path Path,
 // DeleteContainer removes a container that has no objects and no versions of any: else [ErrNotEmpty]. Unfinished uploads go with it.
 func (s *Service) DeleteContainer(ctx context.Context, caller Caller, path Path) error {
 	if err := s.checkContainer(path); err != nil {
+		return err
+	}
+	if err := s.paceAccount(ctx, &caller, path); err != nil {
 		return err
 	}
 	err := s.write(ctx, func(t *txn) error {

@@ -49,6 +49,9 @@ func (s *Service) Copy(ctx context.Context, caller Caller, from, to Path, spec C
 		defer func() { _ = body.Close() }()
 		return s.Put(ctx, caller, to, put, body)
 	}
+	if err := s.paceObject(ctx, &caller, to, writeObject); err != nil {
+		return nil, err
+	}
 	if err := s.resolve(ctx, &caller, to, &info); err != nil {
 		return nil, err
 	}
@@ -132,6 +135,9 @@ func (s *Service) CopyPart(ctx context.Context, caller Caller, from Path, spec C
 		return nil, fault.Wrap(ErrTooLarge, "the part is larger than the %d bytes that are allowed", s.options.MaxObjectSize)
 	}
 	if !r.Large && !r.row.Composite && size == r.Size {
+		if err := s.paceObject(ctx, &caller, to, writeObject); err != nil {
+			return nil, err
+		}
 		row := partRow{Upload: upload, Content: r.row.Content, UploadPart: UploadPart{Number: number, Size: size, ETag: r.ETag}}
 		return s.placePart(ctx, &caller, to, row, func(t *txn) error { return t.still(r.row) })
 	}

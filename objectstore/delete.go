@@ -36,6 +36,9 @@ func (s *Service) Delete(ctx context.Context, caller Caller, path Path, spec Del
 	if err := s.checkObject(path); err != nil {
 		return nil, err
 	}
+	if err := s.paceObject(ctx, &caller, path, deleteObject); err != nil {
+		return nil, err
+	}
 	if spec.Segments {
 		return s.deleteLarge(ctx, &caller, path, spec)
 	}

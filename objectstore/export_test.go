@@ -62,3 +62,17 @@ func (s *Service) Fill(tb testing.TB, account, container string, n int) {
 		}
 	}
 }
+
+// NewPacer keeps the limits of the options, which have no defaults here.
+func NewPacer(o *Options) *pacer { return newPacer(o) }
+
+// Wait is a request's.
+func (p *pacer) Wait(ctx context.Context, key string, perSecond float64) error {
+	return p.wait(ctx, key, perSecond)
+}
+
+// Limiters is how many are kept.
+func (p *pacer) Limiters() int { return len(p.limiters) }
+
+// RateOf is the limit of a container of that many objects.
+func RateOf(rates []SizeRate, objects int64) float64 { return rateOf(rates, objects) }

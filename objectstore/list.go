@@ -222,6 +222,9 @@ func (s *Service) listed(ctx context.Context, caller *Caller, path Path, l *List
 	if err := l.check(); err != nil {
 		return nil, nil, err
 	}
+	if err := s.paceObject(ctx, caller, path, readList); err != nil {
+		return nil, nil, err
+	}
 	in := s.reading(ctx)
 	_, c, err := s.open(in, caller, path, readList)
 	if err != nil {

@@ -41,6 +41,9 @@ func (s *Service) Put(ctx context.Context, caller Caller, path Path, spec PutSpe
 	if err := s.checkInfo(&info); err != nil {
 		return nil, err
 	}
+	if err := s.paceObject(ctx, &caller, path, writeObject); err != nil {
+		return nil, err
+	}
 	room, err := s.admit(ctx, &caller, path, &spec)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,8 @@ type Options struct {
 	// CheckRate is how fast contents are read again to find those that the disk has damaged, in bytes a second: 8 MiB. Negative
 	// is never.
 	CheckRate int64
+	// RateLimits bound how fast accounts and containers may be changed; none by default.
+	RateLimits RateLimits
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 	// Log hears of leftovers, of damaged contents and of failures to clean up; nil discards them.
@@ -80,6 +82,8 @@ func (o *Options) withDefaults() Options {
 	orElse(&full.MinPartSize, 5<<20)
 	orElse(&full.MaxParts, 10_000)
 	orElse(&full.ReclaimAfter, 24*time.Hour)
+	orElse(&full.RateLimits.Patience, time.Minute)
+	orElse(&full.RateLimits.Buffer, 5*time.Second)
 	if full.Now == nil {
 		full.Now = time.Now
 	}
@@ -112,6 +116,7 @@ type Service struct {
 	untidy    atomic.Bool // there may be garbage
 	pins      pins
 	recent    recent
+	pacer     *pacer // nil without limits
 }
 
 // New opens the accounts in db and the contents in store. What a killed process left is cleaned up by [Service.Run], or by
@@ -121,11 +126,18 @@ type Service struct {
 // "file:cloud.db?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"; or with db.SetMaxOpenConns(1).
 // Several domains may share it.
 func New(ctx context.Context, db *sql.DB, store driver.Store, options *Options) (*Service, error) {
+	o := options.withDefaults()
+	if err := o.RateLimits.Check(); err != nil {
+		return nil, err
+	}
 	records, err := record.Open(ctx, db, "objectstore")
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{contents: store, options: options.withDefaults(), records: records}
+	s := &Service{contents: store, options: o, records: records}
+	if !o.RateLimits.none() {
+		s.pacer = newPacer(&o)
+	}
 	s.accounts = record.Define(records, "accounts", accountTable)
 	s.containers = record.Define(records, "containers", containerTable)
 	s.objects = record.Define(records, "objects", objectTable)

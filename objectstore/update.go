@@ -14,6 +14,9 @@ func (s *Service) Update(ctx context.Context, caller Caller, path Path, version 
 	if err := s.checkObject(path); err != nil {
 		return nil, err
 	}
+	if err := s.paceObject(ctx, &caller, path, writeObject); err != nil {
+		return nil, err
+	}
 	var result *Object
 	err := s.write(ctx, func(t *txn) error {
 		_, c, err := s.open(t, &caller, path, writeObject)

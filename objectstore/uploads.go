@@ -67,6 +67,9 @@ func (s *Service) CreateUpload(ctx context.Context, caller Caller, path Path, in
 	if info.Segments != nil || info.SegmentPrefix != "" || info.Link != nil {
 		return nil, fault.Wrap(ErrInvalid, "an object that is uploaded in parts is no large object and no link")
 	}
+	if err := s.paceObject(ctx, &caller, path, writeObject); err != nil {
+		return nil, err
+	}
 	u := &Upload{ID: fmt.Sprintf("%016x%s", s.clock.next(s.now()), randomHex(8)), Name: path.Object, ObjectInfo: info, CreatedAt: s.now()}
 	err := s.write(ctx, func(t *txn) error {
 		_, c, err := s.open(t, &caller, path, writeObject)
@@ -113,6 +116,9 @@ func (s *Service) PutPart(ctx context.Context, caller Caller, path Path, upload 
 	}
 	if spec.Size > s.options.MaxObjectSize {
 		return nil, s.tooLarge()
+	}
+	if err := s.paceObject(ctx, &caller, path, writeObject); err != nil {
+		return nil, err
 	}
 	in := s.reading(ctx)
 	a, c, _, err := s.uploading(in, in.tx, &caller, path, upload)
@@ -192,6 +198,9 @@ func (s *Service) CompleteUpload(ctx context.Context, caller Caller, path Path, 
 		return nil, err
 	}
 	if err := s.checkOrder(parts); err != nil {
+		return nil, err
+	}
+	if err := s.paceObject(ctx, &caller, path, writeObject); err != nil {
 		return nil, err
 	}
 	var result *Object

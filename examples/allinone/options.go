@@ -84,6 +84,7 @@ func (s *options) table() settings.Table {
 		of(onHost(), s.Images.Settings()),
 		of(clouds, s.ImageWeb.Settings()),
 		of(clouds, s.ImageProperties.Settings()),
+		of(clouds, s.ObjectRates.Settings()),
 		of(onHost(), settings.Table{
 			{Name: "lab", Kind: "switch", Value: settings.Bool(&s.lab, false),
 				Help: "keep the cloud's networks inside a network namespace without any way out; only the APIs, events and metrics are reached from outside"},

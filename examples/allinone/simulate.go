@@ -62,10 +62,14 @@ func simulate(ctx context.Context, s *options) (err error) {
 	if err != nil {
 		return err
 	}
+	rates, err := s.ObjectRates.Limits()
+	if err != nil {
+		return err
+	}
 	// The cloud ends after those who watch it.
 	c, err := memcloud.Start(context.WithoutCancel(ctx), &memcloud.Options{
 		Hosts: s.simulated.hosts, VolumeBackends: s.simulated.backends, BuildTime: s.simulated.buildTime, Listen: s.Listen, PublicHost: s.PublicHost, Ports: s.Ports,
-		AdminPassword: s.AdminPassword, Wrap: observer.Wrap, ImageWeb: web, ImageProtections: protections, Log: log,
+		AdminPassword: s.AdminPassword, Wrap: observer.Wrap, ImageWeb: web, ImageProtections: protections, ObjectRates: rates, Log: log,
 	})
 	if err != nil {
 		return err

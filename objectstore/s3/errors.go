@@ -84,6 +84,7 @@ var kinds = []struct {
 	{objectstore.ErrUnauthorized, "AccessDenied", "Access Denied"},
 	{objectstore.ErrTooLarge, "EntityTooLarge", ""},
 	{objectstore.ErrUnsupported, "NotImplemented", ""},
+	{objectstore.ErrTooFast, "SlowDown", "Please reduce your request rate."},
 	{objectstore.ErrUnavailable, "ServiceUnavailable", "The service cannot answer now. Please try again."},
 	{objectstore.ErrInvalid, "InvalidArgument", ""},
 }

@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/objectstore"
+	"github.com/kintoun/kintoun/objectstore/memobjects"
 	"github.com/kintoun/kintoun/objectstore/s3"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
@@ -456,4 +459,27 @@ func TestUploadsInPartsWithChecksums(t *testing.T) {
 	}
 	complete("AAAAAA==").is(400, "BadDigest")
 	complete("y/Q5Jg==").is(200, "")
+}
+
+func TestRateLimits(t *testing.T) {
+	db, err := sqlitedb.Memory(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	limits := objectstore.RateLimits{Container: []objectstore.SizeRate{{PerSecond: 0.001}}, Patience: 1, Buffer: 1}
+	objects, err := objectstore.New(t.Context(), db, memobjects.New(nil), &objectstore.Options{RateLimits: limits})
+	require.NoError(t, err)
+	s := newServerOf(t, objects, nil)
+	require.NoError(t, s.minio.MakeBucket(t.Context(), "slow", minio.MakeBucketOptions{}))
+	_, err = s.minio.PutObject(t.Context(), "slow", "o", strings.NewReader("x"), 1, minio.PutObjectOptions{})
+	require.NoError(t, err)
+	target, err := s.minio.PresignedPutObject(t.Context(), "slow", "o", time.Minute)
+	require.NoError(t, err)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, target.String(), strings.NewReader("y"))
+	require.NoError(t, err)
+	answer, err := s.client.Do(r)
+	require.NoError(t, err)
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, errors.Join(err, answer.Body.Close()))
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	require.Contains(t, string(body), "<Code>SlowDown</Code><Message>Please reduce your request rate.</Message>")
 }

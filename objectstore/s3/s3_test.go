@@ -55,6 +55,11 @@ func newServer(t testing.TB, options *s3.Options) *server {
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	objects, err := objectstore.New(t.Context(), db, memobjects.New(nil), &objectstore.Options{MinPartSize: 1 << 10})
 	require.NoError(t, err)
+	return newServerOf(t, objects, options)
+}
+
+func newServerOf(t testing.TB, objects *objectstore.Service, options *s3.Options) *server {
+	t.Helper()
 	s := &server{t: t, objects: objects}
 	s.Server = httptest.NewServer(s3.Handler(objects, keys, options))
 	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

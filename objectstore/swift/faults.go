@@ -15,6 +15,9 @@ import (
 	"github.com/kintoun/kintoun/objectstore"
 )
 
+// statusRateLimited is Swift's own.
+const statusRateLimited = 498
+
 // statusClientDisconnect is what Swift writes into its log for a client that went away; nobody sees it but logs and tests.
 const statusClientDisconnect = 499
 
@@ -67,6 +70,7 @@ func words(code int) (title, text string) {
 		416: {"Requested Range Not Satisfiable", "The Range requested is not available."},
 		422: {"Unprocessable Entity", "Unable to process the contained instructions"},
 		429: {"Too Many Requests", "Slow down."},
+		498: {"Rate Limited", "Slow down"},
 		499: {"Client Disconnect", "The client was disconnected during request."},
 		500: {"Internal Error", "The server has either erred or is incapable of performing the requested operation."},
 		501: {"Not Implemented", "The requested method is not implemented by this server."},
@@ -115,6 +119,8 @@ func translate(err error, known bool) *refusal {
 		return &refusal{status: http.StatusRequestEntityTooLarge, text: "Upload exceeds quota."}
 	case errors.Is(err, objectstore.ErrTooLarge):
 		return &refusal{status: http.StatusRequestEntityTooLarge, text: "Your request is too large."}
+	case errors.Is(err, objectstore.ErrTooFast):
+		return &refusal{status: statusRateLimited, text: "Slow down"}
 	case errors.Is(err, objectstore.ErrNotFound), errors.Is(err, objectstore.ErrConflict):
 		return &refusal{status: wire.Status(err)}
 	case errors.Is(err, objectstore.ErrInvalid):

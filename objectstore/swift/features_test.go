@@ -10,12 +10,16 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kintoun/kintoun/objectstore"
+	"github.com/kintoun/kintoun/objectstore/memobjects"
 	"github.com/stretchr/testify/require"
 )
 
@@ -311,4 +315,32 @@ func TestSharingWithOtherOrigins(t *testing.T) {
 	s.alice(204, "POST", "c", "", "X-Container-Meta-Access-Control-Allow-Origin", "*")
 	require.Equal(t, "*", ask("GET", "http://c").Header.Get("Access-Control-Allow-Origin"))
 	require.Equal(t, "*", s.do("GET", "c/none", as("", "Origin", "http://c"), "").Header.Get("Access-Control-Allow-Origin"))
+}
+
+func TestRateLimits(t *testing.T) {
+	limits := objectstore.RateLimits{Account: 1, Container: []objectstore.SizeRate{{Objects: 0, PerSecond: 2}}, Patience: 1, Buffer: 1}
+	s := newSiteOver(t, memobjects.New(nil), nil, &objectstore.Options{RateLimits: limits})
+	s.alice(http.StatusCreated, "PUT", "c", "")
+	r := s.alice(498, "PUT", "d", "")
+	require.Equal(t, "Slow down", r.body)
+	s.alice(http.StatusNotFound, "GET", "d", "")
+	s.alice(http.StatusCreated, "PUT", "c/o", "content")
+	require.Equal(t, "Slow down", s.alice(498, "PUT", "c/o", "other").body)
+	require.Equal(t, "content", s.alice(http.StatusOK, "GET", "c/o", "").body)
+
+	var info struct {
+		Ratelimit map[string]any
+	}
+	require.NoError(t, json.Unmarshal([]byte(s.do("GET", "/info", nil, "").body), &info))
+	require.Equal(t, map[string]any{
+		"account_ratelimit": 1.0, "max_sleep_time_seconds": 1e-9,
+		"container_ratelimits": []any{[]any{0.0, 2.0}}, "container_listing_ratelimits": []any{},
+	}, info.Ratelimit)
+	require.NotContains(t, newSite(t, nil).do("GET", "/info", nil, "").body, "ratelimit")
+
+	// Each of many has its own answer.
+	s.skew.Add(60)
+	report := s.alice(http.StatusOK, "POST", "?bulk-delete", "c/o\nc/p", "Content-Type", "text/plain", "Accept", "application/json").body
+	require.Contains(t, report, "498 Rate Limited")
+	require.Contains(t, report, `"Number Deleted":1`)
 }

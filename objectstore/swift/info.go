@@ -61,6 +61,12 @@ func (a *api) info(w http.ResponseWriter, _ *http.Request) error {
 		"account_quotas":    section{},
 		"crossdomain":       section{},
 	}
+	if r := o.RateLimits; r.Account > 0 || len(r.Container) > 0 || len(r.Listing) > 0 {
+		all["ratelimit"] = section{
+			"account_ratelimit": r.Account, "max_sleep_time_seconds": r.Patience.Seconds(),
+			"container_ratelimits": sizeRates(r.Container), "container_listing_ratelimits": sizeRates(r.Listing),
+		}
+	}
 	if len(a.options.Users) > 0 {
 		all["tempauth"] = section{"account_acls": true}
 	}
@@ -88,3 +94,12 @@ func text(w http.ResponseWriter, kind, body string) error {
 }
 
 func unsupported(http.ResponseWriter, *http.Request) error { return status(http.StatusNotImplemented) }
+
+// sizeRates are pairs, as Swift has them.
+func sizeRates(rates []objectstore.SizeRate) [][2]float64 {
+	pairs := make([][2]float64, len(rates))
+	for i, r := range rates {
+		pairs[i] = [2]float64{float64(r.Objects), r.PerSecond}
+	}
+	return pairs
+}

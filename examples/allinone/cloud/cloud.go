@@ -176,7 +176,7 @@ func (c *Cloud) startNetworks(ctx context.Context) error {
 func (c *Cloud) startStorage(ctx context.Context) error {
 	o := &c.options
 	var err error
-	if c.Objects, err = objectstore.New(ctx, o.db("objectstore"), o.Objects, &objectstore.Options{Host: o.Name, Now: o.Now, Log: o.Log}); err != nil {
+	if c.Objects, err = objectstore.New(ctx, o.db("objectstore"), o.Objects, &objectstore.Options{Host: o.Name, RateLimits: o.ObjectRates, Now: o.Now, Log: o.Log}); err != nil {
 		return err
 	}
 	c.running.Go(func() error { return c.Objects.Run(c.ctx) })

@@ -13,6 +13,7 @@ import (
 	"github.com/kintoun/kintoun/identity/fernet"
 	"github.com/kintoun/kintoun/image"
 	imagedriver "github.com/kintoun/kintoun/image/driver"
+	"github.com/kintoun/kintoun/objectstore"
 	objectdriver "github.com/kintoun/kintoun/objectstore/driver"
 )
 
@@ -73,6 +74,8 @@ type Options struct {
 	ImageProtections []image.Protection
 	// Objects keeps the contents of objects; the caller closes it after [Cloud.Wait].
 	Objects objectdriver.Store
+	// ObjectRates bound how fast accounts and containers of objects may be changed; none by default.
+	ObjectRates objectstore.RateLimits
 	// Keys seal tokens; by default new ones, whose tokens end with the process.
 	Keys *fernet.Keys
 	// SecretsKey seals the keys of encrypted volumes, 32 bytes; random by default: such volumes end with the process.

@@ -28,6 +28,7 @@ import (
 	"github.com/kintoun/kintoun/inject"
 	"github.com/kintoun/kintoun/inject/injecthttp"
 	"github.com/kintoun/kintoun/network/memnet"
+	"github.com/kintoun/kintoun/objectstore"
 	"github.com/kintoun/kintoun/objectstore/memobjects"
 )
 
@@ -56,6 +57,8 @@ type Options struct {
 	ImageWeb image.Downloader
 	// ImageProtections say who may do what with images' properties; none leaves them to the images' owners.
 	ImageProtections []image.Protection
+	// ObjectRates bound how fast accounts and containers of objects may be changed; none by default.
+	ObjectRates objectstore.RateLimits
 	// Log hears what happens; nil discards it.
 	Log *slog.Logger
 }
@@ -164,7 +167,7 @@ func (c *Cloud) start(ctx context.Context, t *template) error {
 	c.demo, c.secret, c.Seed = t.demo, t.secret, t.seed
 	c.Seed.FlavorID = cloud.SmallestFlavor
 	c.Cloud, err = cloud.Start(ctx, cloud.Options{
-		DBs: c.dbs, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, ImageProtections: c.options.ImageProtections, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
+		DBs: c.dbs, Images: images, ImageStores: []string{images.Kind(), cloud.ObjectImages}, ImageWeb: c.options.ImageWeb, ImageProtections: c.options.ImageProtections, Objects: memobjects.New(&memobjects.Options{Faults: c.Faults}), ObjectRates: c.options.ObjectRates, Listen: c.options.Listen, Ports: ports, PublicHost: c.options.PublicHost, AdminPassword: t.admin, AdminPasswordRandom: true,
 		MetadataSecret: t.secret, PollBalancers: 20 * time.Millisecond, Before: injecthttp.Before(c.Faults), Wrap: c.wrap, Now: c.clock.now, Log: c.options.Log,
 	})
 	return err

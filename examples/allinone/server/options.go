@@ -30,11 +30,13 @@ type Options struct {
 	Region string
 	// ObjectsKey is a file with the key that the contents of objects are encrypted with, 64 hexadecimal digits; empty for none.
 	ObjectsKey string
+	// ObjectRates says how fast objects may be changed.
+	ObjectRates ObjectRates
 }
 
 // Settings are what can be set of the options, with their defaults. Set them by [settings.Source.Load].
 func (o *Options) Settings() settings.Table {
-	return slices.Concat(o.HostSettings(), o.Images.Settings(), o.ImageWeb.Settings(), o.ImageProperties.Settings(), o.API.Settings(), o.Observed.Settings())
+	return slices.Concat(o.HostSettings(), o.Images.Settings(), o.ImageWeb.Settings(), o.ImageProperties.Settings(), o.ObjectRates.Settings(), o.API.Settings(), o.Observed.Settings())
 }
 
 // HostSettings are those of this machine and its cloud, without those of API and Observed.

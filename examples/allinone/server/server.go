@@ -98,6 +98,9 @@ func (s *Server) keep(ctx context.Context, o *Options) (*cloud.Options, error) {
 	if c.ImageProtections, err = o.ImageProperties.Protections(); err != nil {
 		return c, err
 	}
+	if c.ObjectRates, err = o.ObjectRates.Limits(); err != nil {
+		return c, err
+	}
 	admin, err := o.Admin()
 	if err != nil {
 		return c, err
