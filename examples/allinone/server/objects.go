@@ -35,7 +35,8 @@ func (r *ObjectRates) Settings() settings.Table {
 
 // Limits are those of the object store.
 func (r *ObjectRates) Limits() (objectstore.RateLimits, error) {
-	limits := objectstore.RateLimits{Account: float64(r.Account), Patience: r.Wait}
+	// 0s is not to wait, where the object store takes nothing for the default.
+	limits := objectstore.RateLimits{Account: float64(r.Account), Patience: max(r.Wait, 1)}
 	var err error
 	if limits.Container, err = sizeRates("objects-container-rate", r.Container); err != nil {
 		return limits, err

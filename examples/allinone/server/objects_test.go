@@ -24,6 +24,9 @@ func TestRatesOfObjects(t *testing.T) {
 		Container: []objectstore.SizeRate{{PerSecond: 100}, {Objects: 1_000_000, PerSecond: 2.5}},
 		Listing:   []objectstore.SizeRate{{Objects: 10, PerSecond: 1}},
 	}, got)
+	got, err = limits("-objects-rate-wait", "0s")
+	require.NoError(t, err)
+	require.Equal(t, time.Nanosecond, got.Patience)
 	for _, wrong := range []string{"100", "=5", "0=", "0=fast", "-1=5", "0=0", "0=-3"} {
 		_, err = limits("-objects-container-rate", wrong)
 		require.ErrorContains(t, err, "objects-container-rate: \""+wrong+"\" is no number of objects with a rate: write 0=100,1000000=20")
