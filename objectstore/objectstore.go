@@ -33,6 +33,9 @@
 // [ErrUnauthorized] where it is not known who asks. Who callers are, and whether signatures hold, is for the packages that speak
 // to them to find out.
 //
+// How fast accounts and containers may be changed and listed is bounded by [RateLimits], none by default: what comes too fast
+// waits, and is [ErrTooFast] in the end.
+//
 // # What it needs, and what it does not do
 //
 // It needs a *sql.DB (SQLite or PostgreSQL; see [New]), a driver.Store, and one goroutine in [Service.Run], without which contents

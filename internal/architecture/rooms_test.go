@@ -87,7 +87,7 @@ var rules = map[kind]rule{
 		may: func(self, path string, k kind, of string) bool {
 			return of == self && (k == contract || k == part) || slices.Contains([]string{"event", "internal/fault", "internal/record", "internal/converge"}, path)
 		},
-		outside: []string{"github.com/google/uuid", "golang.org/x/crypto"},
+		outside: []string{"github.com/google/uuid", "golang.org/x/crypto", "golang.org/x/time/rate"},
 		why: "a domain holds types, validation and state. It must be usable with any drivers, any API in front and any database, and beside any other domain: " +
 			"it declares the small interface that it needs of another, and an example wires an adapter",
 	},

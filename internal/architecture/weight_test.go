@@ -29,6 +29,7 @@ const (
 	socket2  = "github.com/mdlayher/socket"             //
 	xnet     = "golang.org/x/net"                       // that netlink's filters; DHCP's packet sockets
 	xsync    = "golang.org/x/sync"                      //
+	xtime    = "golang.org/x/time"                      // rate limits
 	dhcp     = "github.com/insomniacslk/dhcp"           // DHCP's messages, which brings, for byte order and a boot loader's:
 	native   = "github.com/josharian/native"            //
 	lz4      = "github.com/pierrec/lz4/v4"              //
@@ -70,7 +71,7 @@ var modulesOf = map[string][]string{
 	"volume": {uuid}, "volume/filevolume": {system, enter, uuid}, "volume/qcow2volume": {system, enter, uuid}, "volume/rbdvolume": {system, enter}, "volume/drivertest": {testify, yaml, uuid},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto}, "volume/cinder": {uuid, crypto},
-	"objectstore/swift": {uuid, crypto},
+	"objectstore": {xtime}, "objectstore/s3": {xtime}, "objectstore/swift": {uuid, crypto, xtime},
 }
 
 func TestModules(t *testing.T) {

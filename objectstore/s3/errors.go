@@ -43,7 +43,7 @@ var statuses = map[string]int{
 	"NoSuchTagSet": 404, "NoSuchUpload": 404, "NoSuchVersion": 404, "NoSuchWebsiteConfiguration": 404, "NotImplemented": 501,
 	"ObjectLockConfigurationNotFoundError": 404, "OperationAborted": 409, "OwnershipControlsNotFoundError": 404,
 	"PreconditionFailed": 412, "QuotaExceeded": 403, "ReplicationConfigurationNotFoundError": 404, "RequestTimeout": 400,
-	"RequestTimeTooSkewed": 403, "ServerSideEncryptionConfigurationNotFoundError": 404, "ServiceUnavailable": 503,
+	"RequestTimeTooSkewed": 403, "ServerSideEncryptionConfigurationNotFoundError": 404, "ServiceUnavailable": 503, "SlowDown": 503,
 	"SignatureDoesNotMatch": 403, "XAmzContentSHA256Mismatch": 400,
 }
 

@@ -103,8 +103,7 @@ func (d *Driver) reserve() error {
 
 func (d *Driver) startDaemon(ctx context.Context) (*monitor, error) {
 	dir := d.path(daemonDir)
-	// One that has no sockets any more.
-	if err := d.stopDaemon(ctx); err != nil {
+	if err := d.settle(ctx); err != nil {
 		return nil, err
 	}
 	program, err := nbdserver.Program("volumes that are qcow2 files")
@@ -258,22 +257,41 @@ func (d *Driver) sweep(m *monitor) error {
 	return nil
 }
 
-// stopDaemon ends it: nothing that it has open was promised to anybody. A process that was killed while it started one may have left
-// another, which nobody knew of yet.
+// stopDaemon ends it: nothing that it has open was promised to anybody.
 func (d *Driver) stopDaemon(ctx context.Context) error {
+	if err := d.endDaemon(ctx); err != nil {
+		return err
+	}
+	return d.unname()
+}
+
+// settle leaves none behind, and nothing of one that was killed.
+func (d *Driver) settle(ctx context.Context) error {
+	err := d.endDaemon(ctx)
+	if err == nil {
+		err = d.mendLeaks(ctx)
+	}
+	if err == nil {
+		err = d.unname()
+	}
+	return err
+}
+
+// endDaemon ends what runs. A process that was killed while it started one may have left another, which nobody knew of yet.
+func (d *Driver) endDaemon(ctx context.Context) error {
 	for {
 		running, err := process.Find(d.path(daemonDir))
-		if err != nil {
+		if err != nil || running == nil {
 			return err
-		}
-		if running == nil {
-			return unlessMissing(os.Remove(d.path(daemonDir, monitorSocket)))
 		}
 		if err := running.Stop(context.WithoutCancel(ctx), stopGrace); err != nil {
 			return err
 		}
 	}
 }
+
+// unname has nobody look for a daemon.
+func (d *Driver) unname() error { return unlessMissing(os.Remove(d.path(daemonDir, monitorSocket))) }
 
 // Stop ends everything that runs for the pool, for a host that is shut down: connected volumes are cut off from their servers. What
 // was flushed is durable. The next New has them served again.

@@ -49,8 +49,8 @@
 // here does not grow (ErrBusy).
 //
 // Everything is written under another name, made durable, then named at once. A process that is killed leaves layers that nothing
-// refers to, which the next [New] removes; a daemon that is killed loses nothing that was flushed, and may leave clusters in a layer
-// that nothing refers to, which cost their room (qemu-img check -r leaks). Errors are those of the contract; [ErrUnavailable] where
+// refers to, which the next [New] removes; a daemon that is killed loses nothing that was flushed, and clusters that it leaves in a layer
+// and that nothing refers to are given back when the next one starts, if the host has qemu-img. Errors are those of the contract; [ErrUnavailable] where
 // the host lacks something. Everything is safe for concurrent use as the contract says.
 package qcow2volume
 
@@ -194,8 +194,11 @@ func (d *Driver) mend(ctx context.Context) error {
 	}
 	if m == nil {
 		volumes, err := d.connections().All()
-		if err != nil || len(volumes) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(volumes) == 0 {
+			return d.settle(ctx)
 		}
 		if m, err = d.startDaemon(ctx); err != nil {
 			return err

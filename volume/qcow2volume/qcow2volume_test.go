@@ -27,6 +27,7 @@ import (
 	"github.com/kintoun/kintoun/volume/qcow2volume"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // A lab has mounts of its own.
@@ -236,7 +237,9 @@ func (d disk) mount(t testing.TB) {
 
 func (d disk) unmount(t testing.TB) {
 	t.Helper()
-	run(t, "umount", d.dir)
+	// Programs that were killed with their parents may be ending yet.
+	require.Eventually(t, func() bool { return !errors.Is(unix.Unmount(d.dir, 0), unix.EBUSY) }, 10*time.Second, 10*time.Millisecond)
+	require.NoDirExists(t, filepath.Join(d.dir, "lost+found"))
 }
 
 func run(t testing.TB, program string, args ...string) {
