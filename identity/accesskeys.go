@@ -4,9 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"time"
+
+	"github.com/kintoun/kintoun/internal/fault"
 )
 
-// MethodEC2 is how a caller proved who it is whose requests are signed with an access key.
+// MethodEC2 is how a caller proved who it is whose requests are signed with an access key. A token with it is good for the
+// key's project alone, also when it is renewed.
 const MethodEC2 = "ec2credential"
 
 // AccessKey is an EC2 credential, with whom it speaks for.
@@ -48,4 +52,33 @@ func (s *Service) AccessKey(ctx context.Context, access string) (*AccessKey, err
 		s.cache.put(key, known, epoch)
 	}
 	return &AccessKey{Access: access, Secret: pair.Secret, Caller: known.Caller}, nil
+}
+
+// SignatureLifetime is how long a signature is taken for a token: Keystone's default of [credential] auth_ttl.
+const SignatureLifetime = 15 * time.Minute
+
+// IssueToken issues a token to whoever signed something with the key, which the caller has checked: it speaks for the key's
+// user in the key's project, and like any token outlives the key, but not its user or project. A signature older than
+// [SignatureLifetime] is [ErrUnauthorized]; signedAt is zero where none was signed, and then nothing is too old.
+func (s *Service) IssueToken(ctx context.Context, key *AccessKey, signedAt time.Time) (value string, token *Token, err error) {
+	now := s.options.Now().UTC()
+	if !signedAt.IsZero() && now.After(signedAt.Add(SignatureLifetime)) {
+		return "", nil, fault.Wrap(ErrUnauthorized, "Credential is expired")
+	}
+	now = now.Truncate(time.Second)
+	tx := s.store.Read(ctx)
+	u, err := s.liveUser(tx, key.Caller.UserID)
+	if err != nil {
+		return "", nil, orUnauthorized(err)
+	}
+	p := &payload{
+		UserID: u.ID, Methods: []string{MethodEC2}, Scope: Scope{ProjectID: key.Caller.ProjectID},
+		UserGeneration: uint64(u.Generation), //nolint:gosec // counts from 1
+		ExpiresAt:      now.Add(s.options.TokenLifetime), AuditIDs: []string{newAuditID()},
+	}
+	if token, err = s.describe(tx, p, now); err != nil {
+		return "", nil, err
+	}
+	value, err = s.sealer.Seal(p.encode(), now)
+	return value, token, err
 }

@@ -26,7 +26,7 @@ type payload struct {
 const payloadVersion = 1
 
 // methodNames in the order of their bits.
-var methodNames = [...]string{MethodPassword, MethodToken, MethodApplicationCredential}
+var methodNames = [...]string{MethodPassword, MethodToken, MethodApplicationCredential, MethodEC2}
 
 const (
 	scopeNone = iota

@@ -234,6 +234,14 @@ func (s *Service) chooseScope(ctx context.Context, p *payload, who proven, wish 
 		p.AppID, p.Scope.ProjectID = who.app.ID, who.app.ProjectID
 		return nil
 	}
+	if slices.Contains(who.methods, MethodEC2) {
+		// Nor has an access key.
+		if wish != nil && (wish.Project == nil || wish.Project.ID != who.parent.ProjectID) {
+			return unauthorized()
+		}
+		p.Scope.ProjectID = who.parent.ProjectID
+		return nil
+	}
 	tx := s.store.Read(ctx)
 	if wish == nil {
 		return s.defaultScope(tx, p, who.user)

@@ -93,7 +93,7 @@ func (v *visit) open(ctx context.Context, path Path, spec *OpenSpec) (*Reader, e
 	case row.Link != nil && !spec.NoFollow:
 		return v.follow(ctx, r, spec)
 	case len(row.Segments) > 0 && !spec.Manifest:
-		return r, v.openStatic(r)
+		return r, v.openStatic(r, spec.Part)
 	case row.SegmentPrefix != "" && !spec.Manifest && v.depth == 0:
 		return r, v.openDynamic(ctx, in.tx, r)
 	case row.Composite:
@@ -121,8 +121,8 @@ func (v *visit) follow(ctx context.Context, link *Reader, spec *OpenSpec) (*Read
 	return r, err
 }
 
-// openStatic opens what a static large object is made of.
-func (v *visit) openStatic(r *Reader) error {
+// openStatic opens what a static large object is made of, or one of its segments.
+func (v *visit) openStatic(r *Reader, number int) error {
 	inner := *v
 	inner.links = 0
 	if inner.depth++; inner.depth > v.s.options.MaxDepth {
@@ -140,8 +140,22 @@ func (v *visit) openStatic(r *Reader) error {
 			}
 		}
 	}}
+	if number == 0 {
+		return nil
+	}
+	if number > len(segments) {
+		return fmt.Errorf("part %d of %s: %w", number, r.Target, ErrRange)
+	}
+	for i := range segments[:number-1] {
+		r.First += segments[i].Length()
+	}
+	r.Size = segments[number-1].Length()
 	return nil
 }
+
+// PartTotal is how many parts the object has that can be asked for one by one: its segments, those that it was uploaded in, or
+// the whole as one.
+func (o *Object) PartTotal() int { return max(1, len(o.Segments), o.PartCount) }
 
 // segment is an element of a large object.
 type segment struct {

@@ -16,7 +16,8 @@ type OpenSpec struct {
 	// NoFollow opens a symbolic link itself, and Manifest a large object's manifest.
 	NoFollow, Manifest bool
 	Conditions         Conditions
-	// Part opens that part of an object that was uploaded in parts, from 1 on; zero is all of it.
+	// Part opens that part of an object that was uploaded in parts, or that segment of a static large object, from 1 on; zero
+	// is all of it.
 	Part int
 }
 

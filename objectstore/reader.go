@@ -37,8 +37,17 @@ type Reader struct {
 	s       *Service
 }
 
-// Parts are those that the object was uploaded in, in their order; none for an object that was not.
+// Parts are those that the object was uploaded in, in their order, or the segments of a static large object, numbered from 1
+// on; none for other objects.
 func (r *Reader) Parts(ctx context.Context) ([]UploadPart, error) {
+	if r.Object != nil && len(r.Object.Segments) > 0 {
+		parts := make([]UploadPart, len(r.Object.Segments))
+		for i := range parts {
+			g := &r.Object.Segments[i]
+			parts[i] = UploadPart{Number: i + 1, Size: g.Length(), ETag: g.ETag}
+		}
+		return parts, nil
+	}
 	if r.row == nil || !r.row.Composite || r.Large {
 		return nil, nil
 	}

@@ -28,6 +28,7 @@ func (h *handler) credentialRoutes() []wire.Route {
 		ec2(http.MethodGet, "/{access}", "ec2_get_credential", h.showEC2),
 		ec2(http.MethodDelete, "/{access}", "ec2_delete_credential", h.deleteEC2),
 		route(http.MethodPost, "/s3tokens", h.s3Tokens),
+		route(http.MethodPost, "/ec2tokens", h.ec2Tokens),
 	}
 }
 

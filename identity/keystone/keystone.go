@@ -44,6 +44,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,9 +142,15 @@ func (h *handler) self(r *http.Request, path ...string) object {
 // serve is what a route's function looks like here: who asks, and the request.
 type serve func(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error
 
+// route refuses tokens that a signature was turned into: they are for the other services, and here, where log-ins are made,
+// their bearers would get at more than one project. Keystone refuses them since 2026.
 func route(method, path string, fn serve) wire.Route {
 	return wire.Route{Method: method, Path: "/v3" + path, Serve: func(w http.ResponseWriter, r *http.Request) error {
-		return fn(w, r, identity.CallerFrom(r.Context()))
+		caller := identity.CallerFrom(r.Context())
+		if slices.Contains(caller.Methods, identity.MethodEC2) {
+			return fault.Wrap(identity.ErrForbidden, "EC2 credential tokens cannot be used for authorization.")
+		}
+		return fn(w, r, caller)
 	}}
 }
 

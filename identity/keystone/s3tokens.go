@@ -30,10 +30,8 @@ type signedText struct {
 // address has one), so that only services and administrators are told, as in Keystone since OSSA-2025-002; the answer has no
 // token to go on with.
 func (h *handler) s3Tokens(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error {
-	if !caller.HasRole("service") {
-		if err := caller.RequireAdmin("identity:s3tokens_validate"); err != nil {
-			return err
-		}
+	if err := serviceOrAdmin(caller, "s3tokens_validate"); err != nil {
+		return err
 	}
 	var b signedBody
 	if err := wire.Decode(r, &b); err != nil {
@@ -46,10 +44,7 @@ func (h *handler) s3Tokens(w http.ResponseWriter, r *http.Request, caller *ident
 	if given == nil || given.Access == "" || given.Signature == "" {
 		return fault.Wrap(identity.ErrUnauthorized, "EC2 Signature not supplied")
 	}
-	key, err := h.service.AccessKey(r.Context(), given.Access)
-	if wire.Status(err) == http.StatusNotFound {
-		return fault.Wrap(identity.ErrNotFound, "EC2 access key not found.")
-	}
+	key, err := h.accessKey(r, given.Access)
 	if err != nil {
 		return err
 	}
@@ -79,11 +74,33 @@ func signature(secret string, text []byte) string {
 	if len(scope) != 4 || string(scope[2]) != "s3" || string(scope[3]) != "aws4_request" {
 		return ""
 	}
+	return signature4(secret, append(scope, text))
+}
+
+// signature4 is Signature Version 4: the parts of the scope make the key, one after the other, that signs the last part.
+func signature4(secret string, parts [][]byte) string {
 	key := []byte("AWS4" + secret)
-	for _, part := range append(scope, text) {
+	for _, part := range parts {
 		h := hmac.New(sha256.New, key)
 		_, _ = h.Write(part)
 		key = h.Sum(nil)
 	}
 	return hex.EncodeToString(key)
+}
+
+// serviceOrAdmin lets services and administrators pass; action is Keystone's name of what is asked.
+func serviceOrAdmin(caller *identity.Caller, action string) error {
+	if caller.HasRole("service") {
+		return nil
+	}
+	return caller.RequireAdmin("identity:" + action)
+}
+
+// accessKey returns the key that something is said to be signed with.
+func (h *handler) accessKey(r *http.Request, access string) (*identity.AccessKey, error) {
+	key, err := h.service.AccessKey(r.Context(), access)
+	if wire.Status(err) == http.StatusNotFound {
+		return nil, fault.Wrap(identity.ErrNotFound, "EC2 access key not found.")
+	}
+	return key, err
 }

@@ -49,6 +49,13 @@ func TestWhatOtherDialectsWrote(t *testing.T) {
 		require.Equal(t, "one two three", a.body, name)
 		require.Equal(t, "o three", s.do("GET", "/Swift_Container/"+name, "", "Range", "bytes=6-").is(206, "").body, name)
 	}
+	for _, name := range []string{"static", "link"} {
+		part := s.do("GET", "/Swift_Container/"+name+"?partNumber=2", "").is(206, "")
+		require.Equal(t, "two ", part.body)
+		require.Equal(t, "bytes 4-7/13", part.header.Get("Content-Range"))
+		require.Equal(t, "3", part.header.Get("X-Amz-Mp-Parts-Count"))
+		s.do("GET", "/Swift_Container/"+name+"?partNumber=4", "").is(416, "InvalidPartNumber")
+	}
 	require.Equal(t, "blue", s.do("HEAD", "/Swift_Container/static", "").header.Get("X-Amz-Meta-Colour"))
 	require.Contains(t, s.do("GET", "/Swift_Container", "").is(200, "").body, "<Key>static</Key>")
 	require.Contains(t, s.do("GET", "/", "").is(200, "").body, "<Name>Swift_Container</Name>")

@@ -79,7 +79,7 @@ func (a *api) getObject(q *request) error {
 	}
 	offset, length, status := int64(0), o.Size, http.StatusOK
 	if spec.Part > 0 {
-		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(max(1, o.Object.PartCount)))
+		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(o.Object.PartTotal()))
 		if o.Size > 0 {
 			status = http.StatusPartialContent
 			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", o.First, o.First+o.Size-1, o.Object.Length()))

@@ -48,9 +48,20 @@ func TestStaticLargeObjects(t *testing.T) {
 		require.Equal(t, []string{"bytes 0-9/15", "bytes 10-11/15", "bytes 12-14/15"}[n], r.Header.Get("Content-Range"))
 		require.Equal(t, strconv.Itoa(len(want)), s.alice(206, "HEAD", path, "").Header.Get("Content-Length"))
 	}
+	for _, method := range []string{"GET", "HEAD"} {
+		r = s.alice(416, method, "c/slo?part-number=4", "")
+		require.Equal(t, "bytes */15", r.Header.Get("Content-Range"))
+		require.Equal(t, "3", r.Header.Get("X-Parts-Count"))
+		for _, bad := range []string{"0", "-1", "", "x", "1.0", "99999999999999999999"} {
+			s.alice(400, method, "c/slo?part-number="+bad, "")
+		}
+		s.alice(400, method, "c/slo?part-number=1", "", "Range", "bytes=0-1")
+		s.alice(304, method, "c/slo?part-number=2", "", "If-None-Match", tag)
+		s.alice(412, method, "c/slo?part-number=2", "", "If-Match", "x")
+	}
 	require.Equal(t, "The requested part number is not satisfiable", s.alice(416, "GET", "c/slo?part-number=4", "").body)
 	require.Equal(t, "Part number must be an integer greater than 0", s.alice(400, "GET", "c/slo?part-number=0", "").body)
-	s.alice(400, "GET", "c/slo?part-number=1", "", "Range", "bytes=0-1")
+	s.alice(200, "GET", "c/slo?part-number=4&multipart-manifest=get", "")
 	s.alice(200, "GET", "parts/1?part-number=7", "")
 	list := s.alice(200, "GET", "c?format=json", "").json(t)
 	require.EqualValues(t, 15, list[0]["bytes"])
@@ -265,6 +276,10 @@ func TestWhatS3TookInParts(t *testing.T) {
 	require.Equal(t, `"`+object.ETag+`"`, r.Header.Get("Etag"))
 	require.Equal(t, "True", r.Header.Get("X-Static-Large-Object"))
 	require.Equal(t, "12", s.alice(206, "GET", "c/o", "", "Range", "bytes=5242879-").body)
+	r = s.alice(206, "GET", "c/o?part-number=2", "")
+	require.Equal(t, "2", r.body)
+	require.Equal(t, "2", r.Header.Get("X-Parts-Count"))
+	require.Equal(t, "bytes 5242880-5242880/5242881", r.Header.Get("Content-Range"))
 	require.Equal(t, "[]", s.alice(200, "GET", "c/o?multipart-manifest=get", "").body)
 	require.Contains(t, s.alice(200, "DELETE", "c/o?multipart-manifest=delete", "").body, "Number Deleted: 1")
 	s.alice(404, "GET", "c/o", "")

@@ -183,27 +183,21 @@ func (q *request) part(r *objectstore.Reader) (s span, err error) {
 	if q.Header.Get("Range") != "" {
 		return s, refuse(http.StatusBadRequest, "Range requests are not supported with part number queries")
 	}
-	var lengths []int64
-	for i := range r.Object.Segments {
-		lengths = append(lengths, r.Object.Segments[i].Length())
+	parts, err := r.Parts(q.Context())
+	if err != nil {
+		return s, err
 	}
-	if len(lengths) == 0 {
-		parts, err := r.Parts(q.Context())
-		if err != nil {
-			return s, err
-		}
-		for i := range parts {
-			lengths = append(lengths, parts[i].Size)
+	q.w.Header().Set("X-Parts-Count", strconv.Itoa(len(parts)))
+	if n > len(parts) {
+		return s, &refusal{
+			status: http.StatusRequestedRangeNotSatisfiable, text: "The requested part number is not satisfiable",
+			header: http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", r.Size)}},
 		}
 	}
-	q.w.Header().Set("X-Parts-Count", strconv.Itoa(len(lengths)))
-	if n > len(lengths) {
-		return s, refuse(http.StatusRequestedRangeNotSatisfiable, "The requested part number is not satisfiable")
+	for i := range parts[:n-1] {
+		s.offset += parts[i].Size
 	}
-	for _, length := range lengths[:n-1] {
-		s.offset += length
-	}
-	s.length = lengths[n-1]
+	s.length = parts[n-1].Size
 	return s, nil
 }
 

@@ -31,7 +31,8 @@ func TestBeyondTheReference(t *testing.T) {
 			// EC2 credentials stand in the reference of v2 only; clients call them on v3.
 			"GET /v3/users/{user}/credentials/OS-EC2", "POST /v3/users/{user}/credentials/OS-EC2",
 			"GET /v3/users/{user}/credentials/OS-EC2/{access}", "DELETE /v3/users/{user}/credentials/OS-EC2/{access}",
-			"POST /v3/s3tokens", // what Swift's S3 middleware asks
+			"POST /v3/s3tokens",  // what Swift's S3 middleware asks
+			"POST /v3/ec2tokens", // what Heat asks
 		},
 		// Glance's own, which Tempest calls: all objects or properties of a namespace at once.
 		"image":   {"DELETE /v2/metadefs/namespaces/{namespace}/objects", "DELETE /v2/metadefs/namespaces/{namespace}/properties"},
