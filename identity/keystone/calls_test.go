@@ -214,3 +214,28 @@ func TestLentPowerDoesNotGrow(t *testing.T) {
 	require.Equal(t, 201, again.status)
 	require.Len(t, again.at("token", "roles"), 1, "reader, and no more by another token")
 }
+
+func TestNoApplicationCredentialBegetsEC2Credentials(t *testing.T) {
+	c := start(t)
+	user, project, token := c.member("m")
+	base := "/v3/users/" + user.ID
+	app := c.do("POST", base+"/application_credentials", token, `{"application_credential": {"name": "a", "unrestricted": true}}`)
+	require.Equal(t, 201, app.status, app.text)
+	login := c.do("POST", "/v3/auth/tokens", "", `{"auth": {"identity": {"methods": ["application_credential"], "application_credential": {"id": "`+
+		app.at("application_credential", "id").(string)+`", "secret": "`+app.at("application_credential", "secret").(string)+`"}}}}`)
+	require.Equal(t, 201, login.status, login.text)
+	lent := login.header.Get("X-Subject-Token")
+	body := `{"tenant_id": "` + project.ID + `"}`
+	mine := c.do("POST", base+"/credentials/OS-EC2", token, body)
+	require.Equal(t, 201, mine.status, mine.text)
+	for _, call := range [][3]string{
+		{"POST", base + "/credentials/OS-EC2", body}, {"GET", base + "/credentials/OS-EC2", ""},
+		{"GET", base + "/credentials/OS-EC2/" + mine.at("credential", "access").(string), ""}, {"GET", "/v3/credentials", ""},
+		{"POST", "/v3/credentials", `{"credential": {"type": "ec2", "blob": "{}", "project_id": "` + project.ID + `"}}`},
+	} {
+		a := c.do(call[0], call[1], lent, call[2])
+		require.Equal(t, 403, a.status, "%s %s: %s", call[0], call[1], a.text)
+	}
+	again := c.do("POST", base+"/application_credentials", lent, `{"application_credential": {"name": "b"}}`)
+	require.Equal(t, 201, again.status, "what it is unrestricted for: %s", again.text)
+}

@@ -3,6 +3,7 @@ package keystone
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/identity"
@@ -12,10 +13,10 @@ import (
 
 func (h *handler) credentialRoutes() []wire.Route {
 	own := func(method, path, action string, fn serve) wire.Route {
-		return route(method, path, h.inPerson(action, fn))
+		return route(method, path, h.undelegated(action, fn))
 	}
 	ec2 := func(method, path, action string, fn serve) wire.Route {
-		return user(method, "/users/{user}/credentials/OS-EC2"+path, action, h.inPerson(action, fn))
+		return user(method, "/users/{user}/credentials/OS-EC2"+path, action, h.undelegated(action, fn))
 	}
 	return []wire.Route{
 		own(http.MethodGet, "/credentials", "list_credentials", h.listCredentials),
@@ -30,6 +31,17 @@ func (h *handler) credentialRoutes() []wire.Route {
 		route(http.MethodPost, "/s3tokens", h.s3Tokens),
 		route(http.MethodPost, "/ec2tokens", h.ec2Tokens),
 	}
+}
+
+// undelegated is a route that no application credential may call either, not even an unrestricted one: an EC2 credential speaks for
+// the user with all its roles, in any of its projects.
+func (h *handler) undelegated(action string, fn serve) serve {
+	return h.inPerson(action, func(w http.ResponseWriter, r *http.Request, caller *identity.Caller) error {
+		if slices.Contains(caller.Methods, identity.MethodApplicationCredential) {
+			return fault.Wrap(identity.ErrForbidden, "You are not authorized to perform the requested action: identity:%s with an application credential.", action)
+		}
+		return fn(w, r, caller)
+	})
 }
 
 func (h *handler) credential(r *http.Request, c *identity.Credential) object {
