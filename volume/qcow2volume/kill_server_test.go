@@ -114,8 +114,7 @@ func TestKillServer(t *testing.T) {
 	require.Empty(t, layersOf(t, dir))
 }
 
-// TestServerThatIsEnding has a daemon end while it is asked: its sockets are closed one after the other, and the first may say that
-// it has ended before the second refuses connections.
+// TestServerThatIsEnding has a daemon end while it is asked: its control socket may take a connection yet, and cut it off.
 func TestServerThatIsEnding(t *testing.T) {
 	need(t)
 	for name, end := range map[string]func(t *testing.T, l net.Listener){
@@ -137,8 +136,8 @@ func TestServerThatIsEnding(t *testing.T) {
 			d := driverOf(t, dir, local())
 			c := driver.Connection{ID: uuid.NewString(), VolumeID: uuid.NewString(), Host: drivertest.Host}
 			require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: c.VolumeID, Bytes: 1 << 20}))
-			t.Chdir(filepath.Join(dir, "sockets")) // addresses of sockets are short
-			l, err := net.Listen("unix", "nbd")
+			t.Chdir(filepath.Join(dir, "daemon")) // addresses of sockets are short
+			l, err := net.Listen("unix", "monitor")
 			require.NoError(t, err)
 			l.(*net.UnixListener).SetUnlinkOnClose(false)
 			var target driver.Target
