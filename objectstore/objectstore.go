@@ -94,9 +94,9 @@ var (
 	ErrRange = fmt.Errorf("range: %w", ErrInvalid)
 	// ErrSegment is a segment of a large object, or the target of a link, that is not what it was said to be.
 	ErrSegment = fmt.Errorf("segment: %w", ErrConflict)
-	// ErrPrecondition and ErrNotModified are conditions that do not hold (RFC 9110, section 13).
 	// ErrTooFast is more requests than [RateLimits] allow.
-	ErrTooFast      = fmt.Errorf("rate limit: %w", ErrUnavailable)
+	ErrTooFast = fmt.Errorf("rate limit: %w", ErrUnavailable)
+	// ErrPrecondition and ErrNotModified are conditions that do not hold (RFC 9110, section 13).
 	ErrPrecondition = fmt.Errorf("precondition failed: %w", ErrConflict)
 	ErrNotModified  = fmt.Errorf("not modified: %w", ErrPrecondition)
 	// ErrDeleteMarker is a version that only says that the object was deleted; it comes with ErrNoObject.
