@@ -34,6 +34,10 @@ type AgentOptions struct {
 	Resync time.Duration
 	// Attempts is how often something is tried before its volume is told that it failed; 3 by default.
 	Attempts int
+	// Reach opens, for reading and writing, what [driver.Volumes.Connect] of another process's pool made for this host: a volume
+	// migrates by it from here to there. By default it opens exports of NBD servers, and files and devices of this host's that are
+	// raw or LUKS; volumes move between pools that are reached in other ways only if one process has both agents.
+	Reach func(ctx context.Context, target driver.Target) (driver.Device, error)
 	// Log receives failures; nil discards them.
 	Log *slog.Logger
 }
@@ -53,6 +57,9 @@ func (o *AgentOptions) setDefaults() {
 	}
 	if o.Attempts <= 0 {
 		o.Attempts = 3
+	}
+	if o.Reach == nil {
+		o.Reach = reach
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

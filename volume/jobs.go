@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/internal/converge"
+	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/record"
+	"github.com/kintoun/kintoun/volume/driver"
 )
 
 // jobAction is what a job does.
@@ -52,6 +54,10 @@ type job struct {
 	Target string `json:",omitempty"`
 	NewID  string `json:",omitempty"`
 	TypeID string `json:",omitempty"`
+	// Step is what of a migration is to be done next, by the agent of Host; Reached is how the host that the volume leaves
+	// reaches its copy, where their agents are in two processes.
+	Step    migrationStep  `json:",omitempty"`
+	Reached *driver.Target `json:",omitempty"`
 	// IsNew says that the volume was made for the job; Before is the status to return to.
 	IsNew  bool   `json:",omitempty"`
 	Before Status `json:",omitempty"`
@@ -106,6 +112,9 @@ func (s *Service) startJob(tx *record.Tx, j job) error {
 	}
 	if err != nil {
 		return err
+	}
+	if old.Step != stepCopy {
+		return fault.Wrap(ErrInvalid, "Invalid volume: Volume %s is in the midst of a migration, which has to end first.", j.ID)
 	}
 	j.Host, j.Revision = old.Host, old.Revision // its agent may be in the midst of the old one
 	return s.jobs.Update(tx, &j)

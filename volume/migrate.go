@@ -77,28 +77,20 @@ func (s *Service) localAgent(host string) *Agent {
 	return s.agents[host]
 }
 
-// migrate does the job of MigrateVolume and Retype: the copy is recorded as the volume when it is durable, and only then
-// the old one goes.
+// migrate does the job of MigrateVolume and Retype, or what of it is this agent's: the copy is recorded as the volume when it
+// is durable, and only then the old one goes.
 func (a *Agent) migrate(ctx context.Context, j *job) error {
-	s := a.service
-	if !j.Ready {
-		if err := a.copyOver(ctx, j); err != nil {
-			return err
-		}
-		if err := s.store.Update(ctx, func(tx *record.Tx) error { return s.moved(tx, j) }); err != nil {
-			return err
-		}
+	switch {
+	case j.Step == stepLand:
+		return a.land(ctx, j)
+	case j.Step == stepArrive:
+		return a.arrive(ctx, j)
+	case j.Step == stepClear:
+		return a.clearAway(ctx, j)
+	case j.Ready:
+		return a.dropOld(ctx, j)
 	}
-	return a.dropOld(ctx, j)
-}
-
-// copyOver copies the volume to the target pool, from where it stopped.
-func (a *Agent) copyOver(ctx context.Context, j *job) error {
 	s := a.service
-	b := s.localAgent(j.Target)
-	if b == nil {
-		return fault.Wrap(ErrUnsupported, "pool %s cannot be reached from the one of volume %s", j.Target, j.VolumeID)
-	}
 	v, err := s.volumes.Get(s.store.Read(ctx), j.VolumeID)
 	if err != nil {
 		return err
@@ -107,12 +99,22 @@ func (a *Agent) copyOver(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
+	b := s.localAgent(j.Target)
+	if b == nil || j.Reached != nil {
+		return a.copyFar(ctx, j, v, keyID)
+	}
 	to, err := b.makeCopy(ctx, j, v, keyID)
 	if err != nil {
 		return err
 	}
 	err = a.copyTo(ctx, j, v, to, keyID == "")
-	return errors.Join(err, to.Close())
+	if err := errors.Join(err, to.Close()); err != nil {
+		return err
+	}
+	if err := s.store.Update(ctx, func(tx *record.Tx) error { return s.moved(tx, j) }); err != nil {
+		return err
+	}
+	return a.dropOld(ctx, j)
 }
 
 // copyKey is the key of the copy: that of the volume, unless the new type says otherwise.
@@ -140,15 +142,20 @@ func (a *Agent) copyKey(ctx context.Context, j *job, v *Volume) (string, error) 
 
 // makeCopy makes the volume that becomes the copy, and opens it.
 func (a *Agent) makeCopy(ctx context.Context, j *job, v *Volume, keyID string) (driver.Device, error) {
-	passphrase, err := a.service.passphrase(ctx, keyID)
-	if err != nil {
-		return nil, err
-	}
 	defer a.turn(j.NewID)()
-	if err := a.volumes.Apply(ctx, driver.Volume{ID: j.NewID, Bytes: int64(v.SizeGiB) * gib, Passphrase: passphrase}); err != nil {
+	if err := a.applyCopy(ctx, j, v, keyID); err != nil {
 		return nil, err
 	}
 	return a.openPlain(ctx, j.NewID, driver.ReadWrite, keyID)
+}
+
+// applyCopy makes the volume that becomes the copy.
+func (a *Agent) applyCopy(ctx context.Context, j *job, v *Volume, keyID string) error {
+	passphrase, err := a.service.passphrase(ctx, keyID)
+	if err != nil {
+		return err
+	}
+	return a.volumes.Apply(ctx, driver.Volume{ID: j.NewID, Bytes: int64(v.SizeGiB) * gib, Passphrase: passphrase})
 }
 
 func (a *Agent) copyTo(ctx context.Context, j *job, v *Volume, to driver.Device, fresh bool) error {
@@ -219,6 +226,7 @@ func (s *Service) moved(tx *record.Tx, j *job) error {
 	} else {
 		v.MigrationStatus = ""
 	}
+	from := v.Host
 	v.Host, v.KeptAs, v.Progress = p.Name, j.NewID, 100
 	if v.Status, err = s.idleStatus(tx, v, j.Before); err != nil {
 		return err
@@ -229,6 +237,7 @@ func (s *Service) moved(tx *record.Tx, j *job) error {
 	}
 	now, err := s.jobs.Modify(tx, j.ID, func(now *job) error {
 		now.Ready, now.KeyID = true, oldKey // from now on what is to be dropped
+		now.Host, now.Step, now.Reached = from, stepCopy, nil
 		return nil
 	})
 	if err == nil {
@@ -265,11 +274,21 @@ func (a *Agent) failMigrate(ctx context.Context, j *job, cause error) error {
 	if j.Ready {
 		return fmt.Errorf("the old copy of volume %s: %w", j.VolumeID, cause) // it moved, and must not be leaked
 	}
-	if b := s.localAgent(j.Target); b != nil {
-		if err := b.dropVolume(ctx, j.NewID); err != nil {
-			return err
-		}
+	b := s.localAgent(j.Target)
+	switch {
+	case j.Step != stepCopy:
+		return a.clearAway(ctx, j)
+	case b == nil || j.Reached != nil:
+		return s.pass(ctx, j, j.Target, stepClear, nil)
 	}
+	if err := b.dropVolume(ctx, j.NewID); err != nil {
+		return err
+	}
+	return s.endFailed(ctx, j)
+}
+
+// endFailed ends a migration of whose copy nothing is left.
+func (s *Service) endFailed(ctx context.Context, j *job) error {
 	err := s.finish(ctx, j, func(tx *record.Tx) error {
 		v, err := s.volumes.Get(tx, j.VolumeID)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/event"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/record"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
@@ -35,7 +36,7 @@ func openPublic(t testing.TB, db *sql.DB) (*record.Store, *record.Table[port]) {
 
 func memory(t testing.TB) *sql.DB {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db

@@ -103,6 +103,12 @@ func (tx *Tx) writeChanges() error {
 		return nil
 	}
 	at := tx.store.now().UnixMicro()
+	if tx.store.postgres {
+		// One at a time from here to the commit: who has read a number has read all before it.
+		if _, err := tx.exec("SELECT pg_advisory_xact_lock(hashtext('" + tx.store.table("changes") + "'))"); err != nil {
+			return err
+		}
+	}
 	for some := range slices.Chunk(tx.changes, changesAtOnce) {
 		var rows []string
 		var args []any
@@ -205,7 +211,7 @@ func (s *Store) changesAfter(ctx context.Context, after int64) ([]Change, error)
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	if len(changes) > 0 && changes[0].Seq > after+1 && !s.postgres {
+	if len(changes) > 0 && changes[0].Seq > after+1 {
 		if err := s.gap(ctx, after); err != nil {
 			return nil, err
 		}

@@ -165,7 +165,7 @@ func (t *relation) each(tx *Tx, q Query, yield func(revision int64, doc []byte) 
 		}
 		where, args = append(where, after), append(args, more...)
 	}
-	statement := "SELECT revision, doc FROM " + t.name + clause(where) + " ORDER BY " + orderBy(order)
+	statement := "SELECT revision, doc FROM " + t.name + clause(where) + " ORDER BY " + t.orderBy(order)
 	if q.Limit > 0 {
 		statement += fmt.Sprintf(" LIMIT %d", q.Limit)
 	}
@@ -289,12 +289,17 @@ func (t *relation) order(order []Order) ([]Order, error) {
 	return append(slices.Clone(order), Order{Column: "id"}), nil
 }
 
-func orderBy(order []Order) string {
+func (t *relation) orderBy(order []Order) string {
 	parts := make([]string, len(order))
 	for i, o := range order {
 		parts[i] = o.Column
+		nulls := " NULLS FIRST"
 		if o.Descending {
 			parts[i] += " DESC"
+			nulls = " NULLS LAST"
+		}
+		if t.store.postgres && !t.always(o.Column) {
+			parts[i] += nulls // as SQLite has it by itself
 		}
 	}
 	return strings.Join(parts, ", ")

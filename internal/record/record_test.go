@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kintoun/kintoun/internal/fault"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/record"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ var portSpec = record.Spec[port]{
 
 func open(t testing.TB) (*record.Store, *record.Table[port], *sql.DB) {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	store, err := record.Open(context.Background(), db, "network")

@@ -3,8 +3,6 @@
 package filevolume_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -53,13 +51,7 @@ func reach(t testing.TB, target driver.Target) driver.Device {
 
 func reachNBD(t testing.TB, target *driver.NBD) driver.Device {
 	t.Helper()
-	pair, err := tls.X509KeyPair(target.TLS.Certificate, target.TLS.Key)
-	require.NoError(t, err)
-	roots := x509.NewCertPool()
-	require.True(t, roots.AppendCertsFromPEM(target.TLS.CA))
-	c, err := nbd.Dial(t.Context(), "tcp", target.Address, &nbd.Options{
-		Export: target.Export, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13},
-	})
+	c, err := nbd.Open(t.Context(), target)
 	require.NoError(t, err)
 	return c
 }

@@ -4,12 +4,9 @@ package qcow2volume_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -271,29 +268,7 @@ func reach(t testing.TB, target driver.Target) driver.Device {
 }
 
 func tryReach(ctx context.Context, target driver.Target) (driver.Device, error) {
-	if target.NBD.Socket == "" {
-		pair, err := tls.X509KeyPair(target.NBD.TLS.Certificate, target.NBD.TLS.Key)
-		if err != nil {
-			return nil, err
-		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(target.NBD.TLS.CA)
-		return nbd.Dial(ctx, "tcp", target.NBD.Address, &nbd.Options{
-			Export: target.NBD.Export, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13},
-		})
-	}
-	// Paths of sockets are short.
-	dir, err := os.Open(filepath.Dir(target.NBD.Socket))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(target.NBD.Socket)))
-	if err != nil {
-		return nil, err
-	}
-	return nbd.New(ctx, conn, &nbd.Options{Export: target.NBD.Export})
+	return nbd.Open(ctx, target.NBD)
 }
 
 func layersOf(t testing.TB, dir string) (names []string) {

@@ -158,7 +158,6 @@ func BenchmarkServer(b *testing.B) {
 	for b.Loop() {
 		active, ping, ssh := w.serverOnce()
 		byHand := w.byHand()
-		fmt.Println("ZZ", active, ping, ssh, byHand)
 		for what, t := range map[string]time.Duration{"ACTIVE": active, "ping": ping, "SSH": ssh, "ping-by-hand": byHand} {
 			took[what] = append(took[what], t)
 		}
