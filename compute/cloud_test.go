@@ -8,6 +8,7 @@ import (
 	"github.com/kintoun/kintoun/compute"
 	"github.com/kintoun/kintoun/compute/internal/computetest"
 	"github.com/kintoun/kintoun/compute/memcompute"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -31,7 +32,7 @@ var (
 
 func newCloud(t testing.TB, options *compute.Options) *cloud {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	c := &cloud{images: computetest.NewImages(), networks: computetest.NewNetworks()}

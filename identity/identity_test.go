@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/identity/fernet"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -25,7 +26,7 @@ const adminPassword = "admin's secret"
 func open(t testing.TB, options Options) (*Service, *clock) {
 	t.Helper()
 	ctx := context.Background()
-	db, err := sqlitedb.Memory(ctx)
+	db, err := postgres.Or(ctx, sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	c := &clock{}
@@ -121,7 +122,7 @@ func TestBootstrapCanBeRepeated(t *testing.T) {
 }
 
 func TestBootstrapNeedsAPasswordOnce(t *testing.T) {
-	db, err := sqlitedb.Memory(t.Context())
+	db, err := postgres.Or(t.Context(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	s, err := New(t.Context(), db, fernet.New(nil), &Options{BcryptCost: 4})

@@ -14,6 +14,7 @@ import (
 	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/filestore"
 	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 )
@@ -181,7 +182,7 @@ func TestContentsThatAreLost(t *testing.T) {
 }
 
 func TestLocalPath(t *testing.T) {
-	db, err := sqlitedb.Memory(t.Context())
+	db, err := postgres.Or(t.Context(), sqlitedb.Memory)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	store, err := filestore.New(t.TempDir(), nil)
@@ -212,7 +213,7 @@ func TestLocalPath(t *testing.T) {
 
 // TestUploadsTakeConstantMemory uploads far more than may be allocated meanwhile.
 func TestUploadsTakeConstantMemory(t *testing.T) {
-	db, err := sqlitedb.Memory(t.Context())
+	db, err := postgres.Or(t.Context(), sqlitedb.Memory)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	store, err := filestore.New(t.TempDir(), nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/kintoun/kintoun/image"
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -41,7 +42,7 @@ type world struct {
 
 func newWorld(t testing.TB, options *image.Options) *world {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	faults := inject.New(1)

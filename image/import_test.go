@@ -12,6 +12,7 @@ import (
 	"github.com/kintoun/kintoun/image/driver"
 	"github.com/kintoun/kintoun/image/memstore"
 	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/stretchr/testify/require"
 )
@@ -45,7 +46,7 @@ type house struct {
 
 func newHouse(t *testing.T, options image.Options) *house {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	h := &house{t: t, db: db, faults: inject.New(1), fast: memstore.New(nil)}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/lbaas"
 	"github.com/kintoun/kintoun/lbaas/driver"
@@ -33,7 +34,7 @@ type cloud struct {
 }
 
 func newCloud(t testing.TB, options *lbaas.Options) *cloud {
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	c := &cloud{db: db, ports: fakeports.New()}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network"
 	"github.com/stretchr/testify/require"
@@ -98,7 +99,7 @@ func pool(start, end string) network.Pool {
 }
 
 func TestTwoServicesOnOneDatabaseNeverGiveAnAddressTwice(t *testing.T) {
-	db, err := sqlitedb.Memory(t.Context())
+	db, err := postgres.Or(t.Context(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	var services []*network.Service

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/network"
 	"github.com/kintoun/kintoun/network/driver"
@@ -16,7 +17,7 @@ import (
 
 func open(t testing.TB, options *network.Options) *network.Service {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	s, err := network.New(context.Background(), db, options)
@@ -28,7 +29,7 @@ func open(t testing.TB, options *network.Options) *network.Service {
 // which a fake clock could not end.
 func openAlone(t testing.TB) *network.Service {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	db.SetMaxOpenConns(1)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })

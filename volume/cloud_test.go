@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/volume"
 	"github.com/kintoun/kintoun/volume/driver"
@@ -35,7 +36,7 @@ type cloud struct {
 
 func newCloud(t testing.TB, change func(*volume.Options)) *cloud {
 	t.Helper()
-	db, err := sqlitedb.Memory(context.Background())
+	db, err := postgres.Or(context.Background(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	c := &cloud{images: &images{all: map[string][]byte{}}, servers: &servers{}}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/inject"
+	"github.com/kintoun/kintoun/internal/lab/postgres"
 	"github.com/kintoun/kintoun/internal/record"
 	"github.com/kintoun/kintoun/internal/sqlitedb"
 	"github.com/kintoun/kintoun/volume/driver"
@@ -36,7 +37,7 @@ type workshop struct {
 
 func newWorkshop(t *testing.T) *workshop {
 	t.Helper()
-	db, err := sqlitedb.Memory(t.Context())
+	db, err := postgres.Or(t.Context(), sqlitedb.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	w := &workshop{

@@ -1,0 +1,11 @@
+//go:build linux
+
+package image_test
+
+import (
+	"testing"
+
+	"github.com/kintoun/kintoun/internal/lab/postgres"
+)
+
+func TestOverPostgreSQL(t *testing.T) { postgres.Rerun(t, ".") }
