@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 
 	"github.com/google/uuid"
 )
@@ -77,10 +78,16 @@ func text(s string) (b [32]byte) {
 }
 
 // Format writes the header of a new container that the passphrase opens. The content begins at [HeaderBytes].
-func Format(w io.WriterAt, passphrase []byte) error {
+func Format(w io.WriterAt, passphrase []byte) error { return FormatAt(w, passphrase, HeaderBytes) }
+
+// FormatAt is [Format] of a container whose content begins later, at a multiple of 512.
+func FormatAt(w io.WriterAt, passphrase []byte, offset int64) error {
+	if offset < HeaderBytes || offset%sector != 0 || offset/sector > math.MaxUint32 {
+		return fmt.Errorf("a LUKS container whose content begins at %d: %w", offset, fs.ErrInvalid)
+	}
 	h := header{
 		Magic: magic, Version: 1, Cipher: text("aes"), Mode: text("xts-plain64"), Hash: text("sha256"),
-		PayloadOffset: HeaderBytes / sector, KeyBytes: keyBytes, DigestRounds: iterations,
+		PayloadOffset: uint32(offset / sector), KeyBytes: keyBytes, DigestRounds: iterations,
 	}
 	copy(h.UUID[:], uuid.NewString())
 	key := make([]byte, keyBytes)
