@@ -42,7 +42,7 @@ var probes = []string{
 	"compute/qemu", "image/filestore", "image/s3store", "lbaas/haproxy", "metadata/proxy",
 	"network/bridge", "network/dhcp", "network/netnsrouter", "network/nftfilter", "network/ovsgre",
 	"objectstore/fileobjects", "objectstore/s3objects", "objectstore/swiftobjects",
-	"volume/filevolume", "volume/qcow2volume", "volume/rbdvolume",
+	"volume/filevolume", "volume/lvmvolume", "volume/qcow2volume", "volume/rbdvolume",
 }
 
 // chapter is a package's comment, without the comment's signs.

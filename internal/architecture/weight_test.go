@@ -68,7 +68,7 @@ var modulesOf = map[string][]string{
 	"objectstore/s3objects":    append([]string{uuid, s3client}, s3needs...),
 	"objectstore/swiftobjects": {uuid, swift},
 	"objectstore/fileobjects":  {system}, "objectstore/drivertest": {testify, yaml},
-	"volume": {uuid}, "volume/filevolume": {system, enter, uuid}, "volume/qcow2volume": {system, enter, uuid}, "volume/rbdvolume": {system, enter}, "volume/drivertest": {testify, yaml, uuid},
+	"volume": {uuid}, "volume/filevolume": {system, enter, uuid}, "volume/lvmvolume": {system, enter, uuid}, "volume/qcow2volume": {system, enter, uuid}, "volume/rbdvolume": {system, enter}, "volume/drivertest": {testify, yaml, uuid},
 	// Each asks identity who the caller is.
 	"image/glance": {uuid, crypto}, "compute/nova": {uuid, crypto}, "network/neutron": {uuid, crypto}, "lbaas/lbaasv1": {uuid, crypto}, "volume/cinder": {uuid, crypto},
 	"objectstore": {xtime}, "objectstore/s3": {xtime}, "objectstore/swift": {uuid, crypto, xtime},
@@ -153,7 +153,7 @@ var heavy = map[string]map[string]string{
 		"image/s3store": "its protocol", "objectstore/s3objects": "its protocol", "objectstore/swiftobjects": "its protocol",
 	},
 	"os/exec": {
-		"compute/qemu": "QEMU", "volume/filevolume": "making file systems, LUKS containers, and servers of block devices", "volume/qcow2volume": "the storage daemon, servers of block devices", "volume/rbdvolume": "Ceph's commands, servers of block devices", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
+		"compute/qemu": "QEMU", "volume/filevolume": "making file systems, LUKS containers, and servers of block devices", "volume/lvmvolume": "LVM's commands, servers of block devices", "volume/qcow2volume": "the storage daemon, servers of block devices", "volume/rbdvolume": "Ceph's commands, servers of block devices", "lbaas/haproxy": "HAProxy", "network/ovsgre": "Open vSwitch",
 		"image/s3store": "its client can ask programs for credentials, which it is not told to", "objectstore/s3objects": "the same",
 	},
 }
@@ -200,6 +200,7 @@ var bound = map[string]struct{ systems, why string }{
 	"network/ovsgre":          {"linux", "netlink"},
 	"objectstore/fileobjects": {"linux darwin", "directories that are synced, locks that end with the process"},
 	"volume/filevolume":       {"linux", "clones of files, loop devices"},
+	"volume/lvmvolume":        {"linux", "device-mapper"},
 	"volume/qcow2volume":      {"linux", "processes found by /proc, sockets by descriptors"},
 	"volume/rbdvolume":        {"linux", "processes that end with this one"},
 	"examples/balancer":       {"linux", "lbaas/haproxy"},

@@ -15,7 +15,7 @@
 // moment of the call, as if the power had failed then. What only some technologies can do is an optional interface,
 // found by type assertion: [Reverter], [Manager], [SnapshotManager], [Unlocker], [Watcher].
 //
-// Packages filevolume and qcow2volume keep files, package rbdvolume images of Ceph, package memvolume memory; package drivertest is
+// Packages filevolume and qcow2volume keep files, package lvmvolume logical volumes, package rbdvolume images of Ceph, package memvolume memory; package drivertest is
 // the suite that all pass.
 //
 // The package needs nothing but the standard library, and does nothing but what drivers share: [CheckID] and the checks of
