@@ -48,9 +48,10 @@ type Options struct {
 	// TunnelAddress is this host's address for the traffic between hosts.
 	TunnelAddress netip.Addr
 	// VolumesFormat is "auto", "raw" or "qcow2": what files volumes are; empty is auto, raw where none are qcow2 files already. Or it is
-	// "rbd": they are images of VolumesRBD.
+	// "rbd": they are images of VolumesRBD; or "lvm": they are logical volumes of VolumesLVM.
 	VolumesFormat string
 	VolumesRBD    RBD
+	VolumesLVM    LVM
 	// VolumesGiB is how large the file system for volumes is that is made in a (sparse) file where DataDir's own cannot share
 	// blocks between files.
 	VolumesGiB int

@@ -12,6 +12,7 @@ import (
 	"github.com/kintoun/kintoun/network/nftfilter"
 	"github.com/kintoun/kintoun/network/ovsgre"
 	"github.com/kintoun/kintoun/probe"
+	"github.com/kintoun/kintoun/volume/lvmvolume"
 	"github.com/kintoun/kintoun/volume/qcow2volume"
 	"github.com/kintoun/kintoun/volume/rbdvolume"
 )
@@ -34,6 +35,8 @@ func Probe(ctx context.Context, o Options) error {
 		errs = append(errs, err)
 	case format == formatRBD:
 		errs = append(errs, rbdvolume.Probe(ctx, o.VolumesRBD.Pool, o.VolumesRBD.options()))
+	case format == formatLVM:
+		errs = append(errs, lvmvolume.Probe(ctx, o.VolumesLVM.Group, o.lvm()))
 	case format == formatQCOW2:
 		errs = append(errs, qcow2volume.Probe(ctx, o.Path(qcow2Pool), nil))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/kintoun/kintoun/probe"
 	volumedriver "github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/filevolume"
+	"github.com/kintoun/kintoun/volume/lvmvolume"
 	"github.com/kintoun/kintoun/volume/qcow2volume"
 	"github.com/kintoun/kintoun/volume/rbdvolume"
 )
@@ -19,14 +20,17 @@ const (
 	formatRaw   = "raw"
 	formatQCOW2 = "qcow2"
 	formatRBD   = "rbd"
+	formatLVM   = "lvm"
 )
 
-// The pools of volumes below the data directory, by their formats, and the file that a pool of raw files may be in.
+// The pools of volumes below the data directory, by their formats, and the file that a pool of raw files may be in. Of volumes in LVM
+// that is what belongs to connections.
 const (
 	rawPool     = "volumes"
 	rawBacking  = "volumes.img"
 	qcow2Pool   = "volumes.qcow2"
 	qcow2Layers = "layers"
+	lvmPool     = "volumes.lvm"
 )
 
 // RBD says where volumes are that a Ceph cluster keeps.
@@ -39,6 +43,12 @@ type RBD struct {
 
 func (r *RBD) options() *rbdvolume.Options {
 	return &rbdvolume.Options{Config: r.Config, Namespace: r.Namespace, User: r.User}
+}
+
+// LVM says where volumes are that LVM keeps.
+type LVM struct {
+	// Group is the volume group, ThinPool the thin pool in it; empty is the driver's own name for one.
+	Group, ThinPool string
 }
 
 // volumes is this machine's pool.
@@ -61,12 +71,14 @@ type rbdVolumes struct{ *rbdvolume.Driver }
 // stop has nothing to end: the cluster is somebody else's.
 func (rbdVolumes) stop(context.Context) error { return nil }
 
-// newVolumes opens the pool of volumes, below the data directory or in a cluster.
+type lvmVolumes struct{ *lvmvolume.Driver }
+
+// stop has nothing to end: the kernel has the devices.
+func (lvmVolumes) stop(context.Context) error { return nil }
+
+// newVolumes opens the pool of volumes, below the data directory, in a volume group or in a cluster.
 func newVolumes(ctx context.Context, o *Options) (volumes, error) {
-	listen := ""
-	if o.TunnelAddress.IsValid() {
-		listen = o.TunnelAddress.String()
-	}
+	listen := o.volumesListen()
 	format, err := volumesFormat(o)
 	if err != nil {
 		return nil, err
@@ -78,6 +90,12 @@ func newVolumes(ctx context.Context, o *Options) (volumes, error) {
 			return nil, err
 		}
 		return rbdVolumes{d}, nil
+	case formatLVM:
+		d, err := lvmvolume.New(ctx, o.VolumesLVM.Group, o.Path(lvmPool), o.lvm())
+		if err != nil {
+			return nil, err
+		}
+		return lvmVolumes{d}, nil
 	case formatQCOW2:
 		d, err := qcow2volume.New(ctx, o.Path(qcow2Pool), &qcow2volume.Options{Host: o.Host, Listen: listen})
 		if err != nil {
@@ -92,18 +110,33 @@ func newVolumes(ctx context.Context, o *Options) (volumes, error) {
 	return rawVolumes{d}, nil
 }
 
+// volumesListen is where other hosts reach this one's volumes; empty for one host alone.
+func (o *Options) volumesListen() string {
+	if !o.TunnelAddress.IsValid() {
+		return ""
+	}
+	return o.TunnelAddress.String()
+}
+
+func (o *Options) lvm() *lvmvolume.Options {
+	return &lvmvolume.Options{ThinPool: o.VolumesLVM.ThinPool, Host: o.Host, Listen: o.volumesListen()}
+}
+
 // volumesFormat is the format that the machine's volumes have. It does not change: volumes of the other would not be found.
 func volumesFormat(o *Options) (string, error) {
 	qcow2, err := holds(o.Path(qcow2Pool, qcow2Layers))
 	if err != nil {
 		return "", err
 	}
+	elsewhere := o.VolumesFormat == formatRBD || o.VolumesFormat == formatLVM
 	switch {
-	case qcow2 && (o.VolumesFormat == formatRaw || o.VolumesFormat == formatRBD):
+	case o.VolumesFormat == formatLVM && o.VolumesLVM.Group == "":
+		return "", errors.New("volumes-format lvm: volumes-lvm-group is missing: name a volume group (vgs lists them, vgcreate NAME /dev/DISK makes one)")
+	case qcow2 && (o.VolumesFormat == formatRaw || elsewhere):
 		return "", fmt.Errorf("volumes-format %s: volumes are qcow2 files already, in %s", o.VolumesFormat, o.Path(qcow2Pool))
 	case qcow2:
 		return formatQCOW2, nil
-	case o.VolumesFormat != formatQCOW2 && o.VolumesFormat != formatRBD:
+	case o.VolumesFormat != formatQCOW2 && !elsewhere:
 		return formatRaw, nil
 	}
 	raw, err := holds(o.Path(rawPool))
