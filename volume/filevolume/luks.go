@@ -15,7 +15,7 @@ import (
 
 // format makes the new file a container with so many bytes inside.
 func format(f *os.File, bytes int64, passphrase []byte) error {
-	return errors.Join(f.Truncate(luks.HeaderBytes+bytes), luks.Format(f, passphrase), setAttribute(f, attrEncrypted, "luks1"))
+	return errors.Join(f.Truncate(luks.HeaderBytes+bytes), luks.Format(f, passphrase, nil), setAttribute(f, attrEncrypted, "luks1"))
 }
 
 // Unlock opens what is inside an encrypted volume or snapshot.

@@ -89,7 +89,7 @@ func (d *Driver) serve(ctx context.Context, c connections.Connection, v *logical
 	store := d.connections()
 	server := nbdserver.Server{
 		Dir: store.Dir(c.Connection), ID: c.ID, Export: c.VolumeID, Bytes: v.outside + v.bytes, ReadOnly: c.ReadOnly,
-		Listen: d.o.Listen, Address: c.Address, Account: account,
+		Listen: d.o.Listen, Address: c.Address, Account: account, AnswerTime: d.o.answerTime,
 		Keep: func(address string) error {
 			c.Address = address
 			return store.Keep(c)

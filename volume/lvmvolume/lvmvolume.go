@@ -39,6 +39,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/kintoun/kintoun/internal/fault"
 	"github.com/kintoun/kintoun/internal/process"
@@ -63,6 +64,11 @@ type Options struct {
 	Listen string
 	// User is the account that those servers run as; it then owns the devices that they serve. Empty is who this process is.
 	User string
+
+	// What tests on slow machines change: the rounds of PBKDF2 of new containers, and how long servers of block devices may take to
+	// start; zero is what is usual.
+	rounds     int
+	answerTime time.Duration
 }
 
 // Driver keeps volumes in a thin pool of LVM's.

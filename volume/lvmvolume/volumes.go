@@ -142,7 +142,7 @@ func (d *Driver) format(name string, passphrase []byte, outside int64) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(luks.FormatAt(f, passphrase, outside), f.Sync(), f.Close())
+	return errors.Join(luks.Format(f, passphrase, &luks.Options{Offset: outside, Rounds: d.o.rounds}), f.Sync(), f.Close())
 }
 
 // finish says that a logical volume is whole.

@@ -49,7 +49,7 @@ func newContainer(want driver.Volume) ([]byte, error) {
 		return nil, nil
 	}
 	b := make(buffer, luks.HeaderBytes)
-	return b, luks.Format(b, want.Passphrase)
+	return b, luks.Format(b, want.Passphrase, nil)
 }
 
 func (d *Driver) create(ctx context.Context, want driver.Volume, container []byte) error {

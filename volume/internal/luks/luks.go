@@ -10,6 +10,7 @@ package luks
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
@@ -41,6 +42,8 @@ const (
 
 	// iterations make a guess of a passphrase cost some 50 ms. Most passphrases are random keys, which nobody guesses.
 	iterations = 100_000
+	// minIterations are the least that PKCS #5 recommends (RFC 2898, section 4.2).
+	minIterations = 1000
 	// maxIterations bounds what a header can make us calculate. Those of cryptsetup and QEMU are what a second or two allow.
 	maxIterations = 20_000_000
 )
@@ -77,17 +80,26 @@ func text(s string) (b [32]byte) {
 	return b
 }
 
-// Format writes the header of a new container that the passphrase opens. The content begins at [HeaderBytes].
-func Format(w io.WriterAt, passphrase []byte) error { return FormatAt(w, passphrase, HeaderBytes) }
+// Options changes what a new container is.
+type Options struct {
+	// Offset is where the content begins, a multiple of 512; by default, and at least, [HeaderBytes].
+	Offset int64
+	// Rounds are those of PBKDF2; 100,000 by default, 1,000 at least. Fewer are for tests on slow machines.
+	Rounds int
+}
 
-// FormatAt is [Format] of a container whose content begins later, at a multiple of 512.
-func FormatAt(w io.WriterAt, passphrase []byte, offset int64) error {
-	if offset < HeaderBytes || offset%sector != 0 || offset/sector > math.MaxUint32 {
-		return fmt.Errorf("a LUKS container whose content begins at %d: %w", offset, fs.ErrInvalid)
+// Format writes the header of a new container that the passphrase opens. o may be nil.
+func Format(w io.WriterAt, passphrase []byte, o *Options) error {
+	offset, rounds := int64(HeaderBytes), iterations
+	if o != nil {
+		offset, rounds = cmp.Or(o.Offset, offset), cmp.Or(o.Rounds, rounds)
+	}
+	if offset < HeaderBytes || offset%sector != 0 || offset/sector > math.MaxUint32 || rounds < minIterations || rounds > maxIterations {
+		return fmt.Errorf("a LUKS container whose content begins at %d, of %d rounds: %w", offset, rounds, fs.ErrInvalid)
 	}
 	h := header{
 		Magic: magic, Version: 1, Cipher: text("aes"), Mode: text("xts-plain64"), Hash: text("sha256"),
-		PayloadOffset: uint32(offset / sector), KeyBytes: keyBytes, DigestRounds: iterations,
+		PayloadOffset: uint32(offset / sector), KeyBytes: keyBytes, DigestRounds: uint32(rounds),
 	}
 	copy(h.UUID[:], uuid.NewString())
 	key := make([]byte, keyBytes)
@@ -102,7 +114,7 @@ func FormatAt(w io.WriterAt, passphrase []byte, offset int64) error {
 		h.Slots[i] = slot{Active: slotDisabled, Material: uint32(8 + i*materialSectors), Stripes: stripes}
 	}
 	s := &h.Slots[0]
-	s.Active, s.Rounds = slotActive, iterations
+	s.Active, s.Rounds = slotActive, uint32(rounds)
 	_, _ = rand.Read(s.Salt[:])
 	c, err := s.cipher(passphrase)
 	if err != nil {

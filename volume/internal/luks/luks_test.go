@@ -32,7 +32,7 @@ func container(t testing.TB, size int64) string {
 	f, err := os.Create(path)
 	require.NoError(t, err)
 	require.NoError(t, f.Truncate(HeaderBytes+size))
-	require.NoError(t, Format(f, []byte("secret")))
+	require.NoError(t, Format(f, []byte("secret"), nil))
 	require.NoError(t, f.Close())
 	return path
 }
@@ -179,12 +179,41 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// TestOptions has a content that begins later, and other rounds.
+func TestOptions(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "container"))
+	require.NoError(t, err)
+	const offset = HeaderBytes + 3*sector
+	require.NoError(t, f.Truncate(offset+4096))
+	for _, o := range []Options{{Offset: HeaderBytes - sector}, {Offset: HeaderBytes + 1}, {Offset: 1 << 42}, {Offset: -sector}, {Rounds: 999}, {Rounds: maxIterations + 1}, {Rounds: -1}} {
+		require.ErrorIs(t, Format(f, []byte("secret"), &o), fs.ErrInvalid, "%+v", o)
+	}
+	require.NoError(t, Format(f, []byte("secret"), &Options{Offset: offset, Rounds: 1000}))
+	found, err := PayloadOffset(f)
+	require.NoError(t, err)
+	require.Equal(t, int64(offset), found)
+	h, err := readHeader(f)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{1000, 1000}, []uint32{h.DigestRounds, h.Slots[0].Rounds})
+	d, err := NewDevice(file{f}, []byte("secret"))
+	require.NoError(t, err)
+	require.Equal(t, int64(4096), d.Size())
+	require.NoError(t, d.Close())
+
+	usual, err := os.Open(container(t, 4096))
+	require.NoError(t, err)
+	h, err = readHeader(usual)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{100_000, 100_000}, []uint32{h.DigestRounds, h.Slots[0].Rounds})
+	require.NoError(t, usual.Close())
+}
+
 func BenchmarkFormat(b *testing.B) {
 	path := container(b, 4096)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(b, err)
 	for b.Loop() {
-		require.NoError(b, Format(f, []byte("secret")))
+		require.NoError(b, Format(f, []byte("secret"), nil))
 	}
 	require.NoError(b, f.Close())
 }

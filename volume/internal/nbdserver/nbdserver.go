@@ -14,6 +14,7 @@
 package nbdserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ import (
 )
 
 const (
-	// answerTime is how long a server may take to start; patience is how long one that runs may take to say that it lives.
+	// answerTime is how long a server may take to start by default; patience is how long one that runs may take to say that it lives.
 	answerTime, patience = 10 * time.Second, time.Second
 	// stopGrace is how long it may take to write what is under way.
 	stopGrace = 10 * time.Second
@@ -55,6 +56,8 @@ type Server struct {
 	Started func(*process.Process)
 	// Account is whom it runs as; nil is who we are.
 	Account *syscall.Credential
+	// AnswerTime is how long it may take to start; 10 seconds by default.
+	AnswerTime time.Duration
 	// Backend says what it serves, when it is started.
 	Backend Backend
 }
@@ -88,7 +91,7 @@ func (s *Server) Serve(ctx context.Context) (*driver.NBD, error) {
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
-	target, err := s.answers(ctx, answerTime)
+	target, err := s.answers(ctx, cmp.Or(s.AnswerTime, answerTime))
 	if err != nil {
 		return nil, fmt.Errorf("qemu-storage-daemon does not answer: %w: %s", err, Said(filepath.Join(s.Dir, serverLog)))
 	}
