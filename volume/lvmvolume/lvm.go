@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,7 +74,7 @@ func (d *Driver) run(ctx context.Context, name string, args ...string) ([]byte, 
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	cmd := exec.CommandContext(bounded, path, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C", poolVariable+"="+d.dir)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1", poolVariable+"="+d.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // who ends us from a terminal does not end it
 	cmd.WaitDelay = time.Second
 	var out, problems bytes.Buffer
@@ -118,18 +119,30 @@ func said(problems string) string {
 	return strings.Join(lines, "; ")
 }
 
+// othersRun says whether commands run that a killed process has begun. What these have started and left, such as dmeventd, has their
+// environment and another name.
+func (d *Driver) othersRun() (bool, error) {
+	mark := []byte(poolVariable + "=" + d.dir + "\x00")
+	found, err := filepath.Glob("/proc/[0-9]*/environ")
+	for _, path := range found {
+		environment, _ := os.ReadFile(path) // it may have ended
+		if !bytes.Contains(environment, mark) {
+			continue
+		}
+		name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "comm"))
+		if slices.Contains([]string{"lvm", "dmsetup"}, strings.TrimSpace(string(name))) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
 // awaitOthers waits for commands that a killed process has begun.
 func (d *Driver) awaitOthers(ctx context.Context) error {
-	mark := []byte(poolVariable + "=" + d.dir + "\x00")
 	for {
-		found, err := filepath.Glob("/proc/[0-9]*/environ")
+		running, err := d.othersRun()
 		if err != nil {
 			return err
-		}
-		running := false
-		for _, path := range found {
-			environment, _ := os.ReadFile(path) // it may have ended
-			running = running || bytes.Contains(environment, mark)
 		}
 		if !running {
 			return nil

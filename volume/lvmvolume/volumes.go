@@ -3,6 +3,7 @@
 package lvmvolume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -211,13 +212,23 @@ func (d *Driver) grow(ctx context.Context, v *logical, bytes int64) error {
 	return err
 }
 
-// clear writes zeroes.
+// clearPiece is how much is looked at, at once.
+const clearPiece = 1 << 20
+
+// clear writes zeroes where there is anything else: what nobody wrote to takes no room, also where a killed call had made much more.
 func (d *Driver) clear(name string, from, to int64) error {
-	f, err := os.OpenFile(d.path(name), os.O_WRONLY, 0)
+	f, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(make([]byte, to-from), from)
+	piece, zeroes := make([]byte, clearPiece), make([]byte, clearPiece)
+	for err == nil && from < to {
+		n := min(to-from, clearPiece)
+		if _, err = f.ReadAt(piece[:n], from); err == nil && !bytes.Equal(piece[:n], zeroes[:n]) {
+			_, err = f.WriteAt(zeroes[:n], from)
+		}
+		from += n
+	}
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
