@@ -36,6 +36,7 @@ type device struct {
 	file     *os.File
 	size     int64
 	writable bool
+	driver   *Driver
 }
 
 // Open opens a volume, or a snapshot.
@@ -77,7 +78,7 @@ func (d *Driver) open(ctx context.Context, id string, access driver.Access) (*lo
 	flags := os.O_RDONLY
 	if err != nil {
 		if v, err = whole(all, snapshotPrefix+id); err == nil && access == driver.ReadWrite {
-			err = fmt.Errorf("snapshots are read only: %w", fs.ErrPermission)
+			err = fmt.Errorf("it is a snapshot: %w", fs.ErrInvalid)
 		}
 	} else if access == driver.ReadWrite {
 		flags, err = os.O_RDWR, d.connections().None(id)
@@ -89,7 +90,7 @@ func (d *Driver) open(ctx context.Context, id string, access driver.Access) (*lo
 	if err != nil {
 		return nil, nil, err
 	}
-	return v, &device{file: f, size: v.outside + v.bytes, writable: access == driver.ReadWrite}, nil
+	return v, &device{file: f, size: v.outside + v.bytes, writable: access == driver.ReadWrite, driver: d}, nil
 }
 
 // Size is what the volume had when it was opened.
@@ -125,8 +126,27 @@ func (d *device) WriteAt(b []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	n, err := d.file.WriteAt(b, offset)
-	return n, roomed(err)
+	return n, d.roomed(err)
 }
 
-func (d *device) Sync() error  { return roomed(d.file.Sync()) }
+// Sync makes durable what was written.
+func (d *device) Sync() error { return d.roomed(d.file.Sync()) }
+
+// Close closes the device.
 func (d *device) Close() error { return d.file.Close() }
+
+// full is how much of a pool is used, in percent, when nothing can be written any more: LVM prints two decimals.
+const full = 99.99
+
+// roomed says of a write that failed if that was because the pool is full: the kernel has one error number for all that fail behind
+// its cache.
+func (d *device) roomed(err error) error {
+	if !errors.Is(err, unix.EIO) {
+		return roomed(err)
+	}
+	all, failed := d.driver.settled(context.Background())
+	if pool := all[d.driver.o.ThinPool]; failed == nil && pool != nil && pool.data >= full {
+		return fmt.Errorf("%w: %w", driver.ErrFull, err)
+	}
+	return err
+}

@@ -44,7 +44,7 @@ func testKill(t *testing.T) {
 	options, err := json.Marshal(o)
 	require.NoError(t, err)
 	drivertest.TestKills(t, drivertest.Kills{
-		Rounds: *kills,
+		Rounds: *kills, Steps: 12,
 		Command: func(_ testing.TB, workers int) *exec.Cmd {
 			cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
 			cmd.Env = append(os.Environ(), killVariable+"="+dir, optionsVariable+"="+string(options), workersVariable+"="+strconv.Itoa(workers))

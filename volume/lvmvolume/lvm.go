@@ -28,7 +28,6 @@ const (
 	tagBytes  = "kintoun.bytes=" // what a guest sees
 	tagLUKS   = "kintoun.luks="  // where the content of a container begins
 	tagOf     = "kintoun.of="    // the volume of a snapshot
-	tagGroup  = "kintoun.group=" // the first of the snapshots that are taken together
 	tagMaking = "kintoun.making" // it is not whole
 )
 
@@ -44,7 +43,7 @@ type logical struct {
 	// size is of the device, bytes what a guest sees of it, behind the first outside bytes.
 	size, bytes, outside int64
 	encrypted            bool
-	volumeID, group      string
+	volumeID             string
 	making               bool
 	active, suspended    bool
 	// pool is the thin pool that it is in; isPool says that it is one, data how much of it is used, in percent.
@@ -98,7 +97,7 @@ func (e *commandError) Unwrap() []error {
 	errs := []error{e.err}
 	for text, kind := range map[string]error{
 		"insufficient free space": driver.ErrFull, "Free space in pool": driver.ErrFull, "No space left": driver.ErrFull,
-		"out of data space": driver.ErrFull, "is over threshold": driver.ErrFull,
+		"out of data space": driver.ErrFull, "reached threshold": driver.ErrFull,
 		"in use": driver.ErrBusy, "is used by": driver.ErrBusy, "Failed to find": fs.ErrNotExist,
 	} {
 		if strings.Contains(e.said, text) {
@@ -264,8 +263,6 @@ func (v *logical) tagged(tag string) error {
 		v.outside, err = number(value)
 	case tagOf:
 		v.volumeID = value
-	case tagGroup:
-		v.group = value
 	case tagMaking + "=":
 		v.making = true
 	}

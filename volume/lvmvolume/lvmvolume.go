@@ -22,7 +22,8 @@
 // runs a few commands of some 0.1 seconds.
 //
 // Logical volumes are made of whole extents (4 MiB as a rule). A server on the pool's own host sees a size that is no multiple of
-// them rounded up; those of Cinder, in GiB, are multiples. What it will not do: reserve room. A pool may promise more than it has;
+// them rounded up; those of Cinder, in GiB, are multiples. What it will not do: snapshots of several volumes at one
+// moment, and reserve room. A pool may promise more than it has;
 // who writes when nothing is left gets an error (ENOSPC). One process at a time works on a pool.
 //
 // What is made exists wholly or is marked as partial, and what a killed process has left, the next [New] ends or takes away; commands

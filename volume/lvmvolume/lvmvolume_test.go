@@ -21,6 +21,7 @@ import (
 	"github.com/kintoun/kintoun/volume/lvmvolume"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // The machine is some 20 times slower than its host: what is tried there by default is a selection.
@@ -150,7 +151,7 @@ func reach(t testing.TB, target driver.Target) driver.Device {
 		require.NoError(t, err)
 		return c
 	}
-	flags := os.O_RDWR
+	flags := os.O_RDWR | unix.O_DSYNC // QEMU writes past the kernel's cache
 	if target.ReadOnly {
 		flags = os.O_RDONLY
 	}

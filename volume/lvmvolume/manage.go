@@ -69,8 +69,10 @@ func (d *Driver) adopt(ctx context.Context, all map[string]*logical, name, id st
 	case !d.foreign(theirs):
 		return fmt.Errorf("it is no thin volume of pool %s, or not somebody else's: %w", d.o.ThinPool, fs.ErrInvalid)
 	}
-	if _, err := d.lvm(ctx, "lvchange", "--activate", "y", "--ignoreactivationskip", "--setactivationskip", "n", d.full(name)); err != nil {
-		return err
+	for _, option := range [][]string{{"--setactivationskip", "n"}, {"--activate", "y"}} {
+		if _, err := d.lvm(ctx, "lvchange", append(option, d.full(name))...); err != nil {
+			return err
+		}
 	}
 	return d.rename(ctx, name, volumePrefix+id)
 }

@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
 )
 
-// ApplySnapshots takes snapshots, all at one moment.
+// ApplySnapshots takes a snapshot. Several that do not exist yet are refused (errors.ErrUnsupported): LVM suspends one volume at a time.
 func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -35,7 +34,7 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 	case len(missing) == 1:
 		err = d.snapshot(ctx, all, missing[0])
 	default:
-		err = d.snapshotGroup(ctx, all, missing)
+		err = fmt.Errorf("%d snapshots at one moment: %w", len(missing), errors.ErrUnsupported)
 	}
 	if err != nil {
 		return fmt.Errorf("lvmvolume: %w", roomed(err))
@@ -63,88 +62,23 @@ func missing(all map[string]*logical, want []driver.Snapshot) (missing []driver.
 }
 
 // snapshot takes one: LVM suspends the volume for it.
-func (d *Driver) snapshot(ctx context.Context, all map[string]*logical, s driver.Snapshot, tags ...string) error {
+func (d *Driver) snapshot(ctx context.Context, all map[string]*logical, s driver.Snapshot) error {
 	from := all[volumePrefix+s.VolumeID]
-	if err := d.clone(ctx, from, snapshotPrefix+s.ID, append(tags, number(tagBytes, from.bytes), tagOf+s.VolumeID)...); err != nil {
+	if err := d.clone(ctx, from, snapshotPrefix+s.ID, number(tagBytes, from.bytes), tagOf+s.VolumeID); err != nil {
 		return fmt.Errorf("snapshot %s of volume %s: %w", s.ID, s.VolumeID, err)
 	}
 	return nil
 }
 
-// snapshotGroup takes several while their volumes are suspended: each is resumed when it has been taken, before which nothing that
-// depends on what is written to it then can be written to the others. They are whole when the first is said to be.
-func (d *Driver) snapshotGroup(ctx context.Context, all map[string]*logical, want []driver.Snapshot) error {
-	first := want[0].ID
-	var names []string
-	err := d.suspended(ctx, want, func() error {
-		for _, s := range want {
-			tags := []string{tagGroup + first}
-			if s.ID == first {
-				tags = append(tags, tagMaking)
-			}
-			if err := d.snapshot(ctx, all, s, tags...); err != nil {
-				return err
-			}
-			names = append(names, snapshotPrefix+s.ID)
-		}
-		return nil
-	})
-	if err == nil {
-		err = d.finish(ctx, snapshotPrefix+first)
+// resume lets a logical volume go on that a killed command has suspended.
+func (d *Driver) resume(ctx context.Context, name string) error {
+	// device-mapper doubles the hyphens of both names.
+	args := []string{"resume", strings.ReplaceAll(d.group, "-", "--") + "-" + strings.ReplaceAll(name, "-", "--")}
+	if !d.udev {
+		args = append(args, "--noudevsync", "--noudevrules")
 	}
-	if err != nil {
-		return errors.Join(err, d.remove(context.WithoutCancel(ctx), names...))
-	}
-	return d.ungroup(ctx, first, names...)
-}
-
-// ungroup takes the mark from snapshots that were taken together and are whole.
-func (d *Driver) ungroup(ctx context.Context, first string, names ...string) error {
-	var args []string
-	for _, name := range names {
-		args = append(args, d.full(name))
-	}
-	_, err := d.lvm(ctx, "lvchange", append([]string{"--deltag", tagGroup + first}, args...)...)
+	_, err := d.run(ctx, "dmsetup", args...)
 	return err
-}
-
-// suspended suspends the volumes of snapshots, runs take, and resumes them.
-func (d *Driver) suspended(ctx context.Context, want []driver.Snapshot, take func() error) (err error) {
-	var devices []string
-	for _, s := range want {
-		if device := d.mapped(volumePrefix + s.VolumeID); !slices.Contains(devices, device) {
-			devices = append(devices, device)
-		}
-	}
-	defer func() {
-		for _, device := range devices {
-			err = errors.Join(err, d.resume(context.WithoutCancel(ctx), device))
-		}
-	}()
-	for _, device := range devices {
-		if _, err := d.run(ctx, "dmsetup", append([]string{"suspend", device}, d.withoutUdev()...)...); err != nil {
-			return err
-		}
-	}
-	return take()
-}
-
-// resume has a device go on, if it does not.
-func (d *Driver) resume(ctx context.Context, device string) error {
-	_, err := d.run(ctx, "dmsetup", append([]string{"resume", device}, d.withoutUdev()...)...)
-	return err
-}
-
-func (d *Driver) withoutUdev() []string {
-	if d.udev {
-		return nil
-	}
-	return []string{"--noudevsync", "--noudevrules"}
-}
-
-// mapped is the name that device-mapper has for a logical volume.
-func (d *Driver) mapped(name string) string {
-	return strings.ReplaceAll(d.group, "-", "--") + "-" + strings.ReplaceAll(name, "-", "--")
 }
 
 // RemoveSnapshot deletes a snapshot.
@@ -190,7 +124,7 @@ func (d *Driver) revert(ctx context.Context, volumeID, snapshotID string) error 
 	}
 	p, err := whole(all, snapshotPrefix+snapshotID)
 	if err == nil && p.volumeID != volumeID {
-		err = fmt.Errorf("it is one of volume %s: %w", p.volumeID, fs.ErrNotExist)
+		err = fmt.Errorf("it is one of volume %s: %w", p.volumeID, fs.ErrInvalid)
 	}
 	if err == nil {
 		err = d.clone(ctx, p, revertPrefix+volumeID, number(tagBytes, p.bytes))
@@ -224,8 +158,6 @@ func (d *Driver) settle(ctx context.Context) (map[string]*logical, error) {
 			err = d.rename(ctx, v.name, volumePrefix+id)
 		case reverting:
 			err = d.remove(ctx, v.name)
-		case v.group != "" && !partial(all, v):
-			err = d.ungroup(ctx, v.group, v.name)
 		default:
 			continue
 		}
@@ -249,7 +181,7 @@ func (d *Driver) mend(ctx context.Context, all map[string]*logical) error {
 		}
 		switch {
 		case v.suspended:
-			if err := d.resume(ctx, d.mapped(v.name)); err != nil {
+			if err := d.resume(ctx, v.name); err != nil {
 				return err
 			}
 		case !v.active:
@@ -257,7 +189,7 @@ func (d *Driver) mend(ctx context.Context, all map[string]*logical) error {
 				return err
 			}
 		}
-		if partial(all, v) {
+		if v.making {
 			if err := d.remove(ctx, v.name); err != nil {
 				return err
 			}

@@ -48,18 +48,9 @@ func (d *Driver) settled(ctx context.Context) (map[string]*logical, error) {
 	return d.settle(ctx)
 }
 
-// partial says that a volume or snapshot is not whole: nor are snapshots that are taken together before the first of them is.
-func partial(all map[string]*logical, v *logical) bool {
-	if v.making || v.group == "" {
-		return v.making
-	}
-	first := all[snapshotPrefix+v.group]
-	return first == nil || first.making
-}
-
 // whole is the logical volume of that name, if it is there and whole.
 func whole(all map[string]*logical, name string) (*logical, error) {
-	if v := all[name]; v != nil && !partial(all, v) {
+	if v := all[name]; v != nil && !v.making {
 		return v, nil
 	}
 	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
@@ -157,7 +148,7 @@ func (d *Driver) clone(ctx context.Context, from *logical, name string, tags ...
 	if from.encrypted {
 		tags = append(tags, number(tagLUKS, from.outside))
 	}
-	args := append([]string{"--snapshot", "--setactivationskip", "n", "--activate", "y", "--permission", "rw", "--name", name}, tagging(tags...)...)
+	args := append([]string{"--type", "thin", "--setactivationskip", "n", "--activate", "y", "--name", name}, tagging(tags...)...)
 	_, err := d.lvm(ctx, "lvcreate", append(args, d.full(from.name))...)
 	return err
 }
@@ -280,7 +271,7 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 		if kind == "" || v.pool != d.o.ThinPool {
 			continue
 		}
-		o := driver.Observed{Kind: kind, ID: id, Bytes: v.bytes, Used: int64(v.data / 100 * float64(v.size)), Partial: partial(all, v)}
+		o := driver.Observed{Kind: kind, ID: id, Bytes: v.bytes, Used: int64(v.data / 100 * float64(v.size)), Partial: v.making}
 		if kind == driver.KindSnapshot {
 			o.VolumeID = v.volumeID
 		}
