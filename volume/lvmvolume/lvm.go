@@ -195,7 +195,7 @@ func parse(out []byte, kind string) ([]map[string]string, error) {
 	return rows, nil
 }
 
-// report is what the group has, by name.
+// report is the thin pool and what is in it, by name: what else the group has, other drivers' pools among it, is none of ours.
 func (d *Driver) report(ctx context.Context) (map[string]*logical, error) {
 	out, err := d.lvm(ctx, "lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "--options",
 		"lv_name,lv_size,lv_tags,pool_lv,lv_active,lv_suspended,data_percent,lv_layout,lv_when_full", d.group)
@@ -208,6 +208,9 @@ func (d *Driver) report(ctx context.Context) (map[string]*logical, error) {
 	}
 	all := map[string]*logical{}
 	for _, row := range rows {
+		if row["pool_lv"] != d.o.ThinPool && row["lv_name"] != d.o.ThinPool {
+			continue
+		}
 		v, err := logicalOf(row)
 		if err != nil {
 			return nil, err

@@ -37,7 +37,7 @@ func (d *Driver) Unmanaged(ctx context.Context) ([]driver.Unmanaged, error) {
 // foreign says that a logical volume is somebody else's, and could be ours.
 func (d *Driver) foreign(v *logical) bool {
 	kind, _ := named(v.name)
-	return kind == "" && v.pool == d.o.ThinPool && !strings.HasPrefix(v.name, revertPrefix)
+	return kind == "" && v.name != d.o.ThinPool && !strings.HasPrefix(v.name, revertPrefix)
 }
 
 // Adopt makes a thin volume of somebody else's in the same pool a volume, by another name.
@@ -67,7 +67,7 @@ func (d *Driver) adopt(ctx context.Context, all map[string]*logical, name, id st
 	case theirs == nil:
 		return fs.ErrNotExist
 	case !d.foreign(theirs):
-		return fmt.Errorf("it is no thin volume of pool %s, or not somebody else's: %w", d.o.ThinPool, fs.ErrInvalid)
+		return fmt.Errorf("it is not somebody else's: %w", fs.ErrInvalid)
 	}
 	for _, option := range [][]string{{"--setactivationskip", "n"}, {"--activate", "y"}} {
 		if _, err := d.lvm(ctx, "lvchange", append(option, d.full(name))...); err != nil {

@@ -144,7 +144,7 @@ func (d *Driver) rename(ctx context.Context, from, to string) error {
 }
 
 // settle reads what the group has, and does what an earlier call could not end: clones that are to take a volume's place take it if
-// that is free, and go otherwise; snapshots that were taken together and are whole stand by themselves.
+// that is free, and go otherwise.
 func (d *Driver) settle(ctx context.Context) (map[string]*logical, error) {
 	all, err := d.report(ctx)
 	if err != nil {
@@ -176,7 +176,7 @@ func (d *Driver) settle(ctx context.Context) (map[string]*logical, error) {
 func (d *Driver) mend(ctx context.Context, all map[string]*logical) error {
 	for _, v := range all {
 		kind, _ := named(v.name)
-		if kind == "" && !strings.HasPrefix(v.name, revertPrefix) || v.pool != d.o.ThinPool {
+		if kind == "" && !strings.HasPrefix(v.name, revertPrefix) {
 			continue
 		}
 		switch {

@@ -268,7 +268,7 @@ func (d *Driver) List(ctx context.Context) ([]driver.Observed, error) {
 	var list []driver.Observed
 	for _, v := range all {
 		kind, id := named(v.name)
-		if kind == "" || v.pool != d.o.ThinPool {
+		if kind == "" {
 			continue
 		}
 		o := driver.Observed{Kind: kind, ID: id, Bytes: v.bytes, Used: int64(v.data / 100 * float64(v.size)), Partial: v.making}
