@@ -65,13 +65,21 @@ func TestMachine(t *testing.T) {
 	t.Run("VolumesOfOtherHosts", func(t *testing.T) { drivertest.TestVolumes(t, factory(remote)) })
 	t.Run("Kill", testKill)
 	t.Run("Probe", testProbe)
+	t.Run("Chapter", testChapter)
+	t.Run("Tails", testTails)
+	t.Run("Mends", testMends)
+	t.Run("Servers", testServers)
 }
 
 func lvm(t testing.TB, args ...string) {
 	t.Helper()
-	args = append([]string{args[0], "--yes", "--quiet", "--config", "activation { udev_sync = 0 udev_rules = 0 }"}, args[1:]...)
-	out, err := exec.CommandContext(cleanup(t), "lvm", args...).CombinedOutput()
-	require.NoError(t, err, "%v: %s", args, out)
+	program(t, "lvm", append([]string{args[0], "--yes", "--quiet", "--config", "activation { udev_sync = 0 udev_rules = 0 }"}, args[1:]...)...)
+}
+
+func program(t testing.TB, name string, args ...string) {
+	t.Helper()
+	out, err := exec.CommandContext(cleanup(t), name, args...).CombinedOutput()
+	require.NoError(t, err, "%s %v: %s", name, args, out)
 }
 
 // cleanup is a context for what is done when a test has ended.
@@ -87,6 +95,7 @@ func pool(t testing.TB, mib int, change func(*lvmvolume.Options)) (dir string, o
 	t.Helper()
 	o = &lvmvolume.Options{ThinPool: "pool" + strings.ReplaceAll(uuid.NewString(), "-", "")}
 	change(o)
+	o.Emulated()
 	lvm(t, "lvcreate", "--type", "thin-pool", "--size", fmt.Sprintf("%dm", mib), "--poolmetadatasize", "4m", "--name", o.ThinPool, group)
 	dir = filepath.Join(t.TempDir(), "state")
 	t.Cleanup(func() {
