@@ -4,7 +4,10 @@ package lvmvolume
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -113,6 +116,26 @@ func TestNames(t *testing.T) {
 			_, err = prepare("group", "dir", &Options{ThinPool: name})
 			require.ErrorIs(t, err, fs.ErrInvalid, "%q", name)
 		}
+	}
+}
+
+// TestAKernelWithoutThinPools plays dmsetup's answers.
+func TestAKernelWithoutThinPools(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	d, err := prepare("group", t.TempDir(), nil)
+	require.NoError(t, err)
+	for said, ends := range map[string]int{"thin-pool  v1.23.0": 0, "thin-pool  Not found": 1} {
+		script := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'target-version thin-pool' ] || exit 9\necho '%s' >&2\nexit %d\n", said, ends)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "dmsetup"), []byte(script), 0o700)) //nolint:gosec // it is run
+		err := d.thinPools(t.Context())
+		if ends == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, ErrUnavailable)
+		require.ErrorContains(t, err, "modprobe dm-thin-pool")
+		require.ErrorContains(t, err, "Not found")
 	}
 }
 
