@@ -83,7 +83,7 @@ func TestBadReports(t *testing.T) {
 func TestWhatLVMSays(t *testing.T) {
 	for text, kind := range map[string]error{
 		"Volume group \"g\" has insufficient free space (3 extents): 5 required.":       driver.ErrFull,
-		"Cannot create new thin volume, free space in thin pool g/p reached threshold.": nil,
+		"Cannot create new thin volume, free space in thin pool g/p reached threshold.": driver.ErrFull,
 		"Free space in pool g/p is above threshold, new volumes are not allowed.":       driver.ErrFull,
 		"Logical volume g/volume-a in use.":                                             driver.ErrBusy,
 		"Logical volume g/volume-a is used by another device.":                          driver.ErrBusy,
@@ -93,7 +93,7 @@ func TestWhatLVMSays(t *testing.T) {
 	} {
 		err := error(&commandError{what: "lvm lvcreate", said: said(text), err: errors.New("exit status 5")})
 		for _, k := range []error{driver.ErrFull, driver.ErrBusy, fs.ErrNotExist} {
-			require.Equal(t, kind == k, errors.Is(err, k), "%s: %v", text, k)
+			require.Equal(t, errors.Is(kind, k), errors.Is(err, k), "%s: %v", text, k)
 		}
 	}
 	require.Equal(t, "Logical volume g/x in use.; Failed.", said("  WARNING: a\n  Logical volume g/x in use.\n\n  Failed.\n"))
