@@ -132,7 +132,7 @@ func prepare(group, dir string, o *Options) (d *Driver, err error) {
 }
 
 func (d *Driver) begin(ctx context.Context) error {
-	if err := errors.Join(programs(), deviceMapper()); err != nil {
+	if err := errors.Join(programs(), d.deviceMapper(ctx)); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(d.dir, connectionsDir), 0o700); err != nil {

@@ -4,7 +4,10 @@ package lvmvolume
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/kintoun/kintoun/volume/driver"
@@ -80,7 +83,7 @@ func TestBadReports(t *testing.T) {
 func TestWhatLVMSays(t *testing.T) {
 	for text, kind := range map[string]error{
 		"Volume group \"g\" has insufficient free space (3 extents): 5 required.":       driver.ErrFull,
-		"Cannot create new thin volume, free space in thin pool g/p reached threshold.": nil,
+		"Cannot create new thin volume, free space in thin pool g/p reached threshold.": driver.ErrFull,
 		"Free space in pool g/p is above threshold, new volumes are not allowed.":       driver.ErrFull,
 		"Logical volume g/volume-a in use.":                                             driver.ErrBusy,
 		"Logical volume g/volume-a is used by another device.":                          driver.ErrBusy,
@@ -90,7 +93,7 @@ func TestWhatLVMSays(t *testing.T) {
 	} {
 		err := error(&commandError{what: "lvm lvcreate", said: said(text), err: errors.New("exit status 5")})
 		for _, k := range []error{driver.ErrFull, driver.ErrBusy, fs.ErrNotExist} {
-			require.Equal(t, kind == k, errors.Is(err, k), "%s: %v", text, k)
+			require.Equal(t, errors.Is(kind, k), errors.Is(err, k), "%s: %v", text, k)
 		}
 	}
 	require.Equal(t, "Logical volume g/x in use.; Failed.", said("  WARNING: a\n  Logical volume g/x in use.\n\n  Failed.\n"))
@@ -113,6 +116,26 @@ func TestNames(t *testing.T) {
 			_, err = prepare("group", "dir", &Options{ThinPool: name})
 			require.ErrorIs(t, err, fs.ErrInvalid, "%q", name)
 		}
+	}
+}
+
+// TestAKernelWithoutThinPools plays dmsetup's answers.
+func TestAKernelWithoutThinPools(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	d, err := prepare("group", t.TempDir(), nil)
+	require.NoError(t, err)
+	for said, ends := range map[string]int{"thin-pool  v1.23.0": 0, "thin-pool  Not found": 1} {
+		script := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'target-version thin-pool' ] || exit 9\necho '%s' >&2\nexit %d\n", said, ends)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "dmsetup"), []byte(script), 0o700)) //nolint:gosec // it is run
+		err := d.thinPools(t.Context())
+		if ends == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, ErrUnavailable)
+		require.ErrorContains(t, err, "modprobe dm-thin-pool")
+		require.ErrorContains(t, err, "Not found")
 	}
 }
 

@@ -4,6 +4,7 @@ package lvmvolume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -22,7 +23,7 @@ func Probe(ctx context.Context, group string, options *Options) error {
 	if err != nil {
 		return fmt.Errorf("lvmvolume: %w", err)
 	}
-	missing := []error{programs(), deviceMapper()}
+	missing := []error{programs(), d.deviceMapper(ctx)}
 	if d.o.Listen != "" {
 		_, err := nbdserver.Program("volumes of servers on other hosts")
 		missing = append(missing, err)
@@ -46,8 +47,8 @@ func programs() error {
 	return probe.Join(errs...)
 }
 
-// deviceMapper tries the kernel's.
-func deviceMapper() error {
+// deviceMapper tries the kernel's, and has it load the target of thin pools if that is a module.
+func (d *Driver) deviceMapper(ctx context.Context) error {
 	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
 	if err != nil {
 		return &probe.Missing{
@@ -55,5 +56,20 @@ func deviceMapper() error {
 			How: "run as root on a kernel with dm-mod and dm-thin-pool (modprobe dm-thin-pool)", Err: err,
 		}
 	}
-	return f.Close()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return d.thinPools(ctx)
+}
+
+func (d *Driver) thinPools(ctx context.Context) error {
+	_, err := d.run(ctx, "dmsetup", "target-version", "thin-pool")
+	var failed *commandError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	return &probe.Missing{
+		What: "device-mapper's target thin-pool in the kernel", Why: "volumes in LVM",
+		How: "modprobe dm-thin-pool, or run a kernel that has it (CONFIG_DM_THIN_PROVISIONING)", Err: err,
+	}
 }
