@@ -55,7 +55,8 @@ type logical struct {
 
 // lvm runs one of LVM's commands, and returns what it printed. It is not interrupted by ctx: what it has begun it ends.
 func (d *Driver) lvm(ctx context.Context, command string, args ...string) ([]byte, error) {
-	config := "global { notify_dbus = 0 }"
+	// Archives of the metadata would be one per command, and no use: none goes together with a thin pool that has changed since.
+	config := "global { notify_dbus = 0 } backup { archive = 0 }"
 	if !d.udev {
 		config += " activation { udev_sync = 0 udev_rules = 0 verify_udev_operations = 1 }"
 	}

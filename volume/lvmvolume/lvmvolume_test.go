@@ -73,6 +73,7 @@ func TestMachine(t *testing.T) {
 	t.Run("Chapter", testChapter)
 	t.Run("Tails", testTails)
 	t.Run("Mends", testMends)
+	t.Run("EndedCalls", testEndedCalls)
 	t.Run("Servers", testServers)
 }
 

@@ -4,12 +4,14 @@ package lvmvolume_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/volume/driver"
@@ -143,6 +145,29 @@ func testMends(t *testing.T) {
 	require.Empty(t, unmanaged)
 	require.NoError(t, d.Apply(ctx, driver.Volume{ID: making, Bytes: 1 << 20}))
 	require.FileExists(t, "/dev/"+group+"/_revert-"+beside)
+}
+
+// testEndedCalls ends calls at all sorts of moments: the same driver has them wholly or not at all, and does them again.
+func testEndedCalls(t *testing.T) {
+	dir, o := pool(t, 128, local)
+	d := driverOf(t, dir, o)
+	source := uuid.NewString()
+	require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: source, Bytes: 1 << 20}))
+	fill(t, "/dev/"+group+"/volume-"+source, 0, 1<<20)
+	for n := range 4 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*1300*time.Millisecond)
+		want := driver.Volume{ID: uuid.NewString(), Bytes: 3 << 20, Source: driver.Source{VolumeID: source}}
+		if err := d.Apply(ctx, want); err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			all, err := d.List(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, []driver.Observed{{Kind: driver.KindVolume, ID: source, Bytes: 1 << 20, Used: 1 << 20}}, all)
+		}
+		cancel()
+		require.NoError(t, d.Apply(t.Context(), want))
+		requireContent(t, d, want.ID, 1<<20, 3<<20)
+		require.NoError(t, d.Remove(t.Context(), want.ID))
+	}
 }
 
 // dm runs a command of device-mapper's on a volume.
