@@ -35,6 +35,7 @@ test: export KINTOUN_REQUIRE ?= all
 test:
 	@scripts/install up test
 	@examples/allinone/guest/build --disk build/guest
+	@scripts/kernel build/guest/.work/packages build/kernel
 	go vet ./...
 	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /e2e)
 	go test -timeout 30m -count 1 ./examples/allinone/e2e
@@ -42,6 +43,7 @@ test:
 bench:
 	@scripts/install up test
 	@examples/allinone/guest/build --disk build/guest
+	@scripts/kernel build/guest/.work/packages build/kernel
 	@scripts/rivals
 	go test -run '^$$' -bench . -skip '^BenchmarkServer$$' -benchtime 1s -p 1 -timeout 30m ./...
 	go test -run '^$$' -bench '^BenchmarkListPage$$' -timeout 10m ./objectstore -objectstore.many 1000000
