@@ -111,7 +111,7 @@ func isHole(from io.ReaderAt, offset, length int64) (bool, error) {
 }
 
 // copyDevice copies size bytes from offset next on, and reports how far it is when that is durable. Fresh says
-// that the device was full of zeroes in the beginning, as a new volume is, but not what is inside an encrypted one.
+// that the device reads, where nothing was written, as holes of the other do.
 func copyDevice(ctx context.Context, from io.ReaderAt, to driver.Device, fresh bool, next, size int64, report func(next int64) error) error {
 	data := make([]byte, min(defaultBackupChunk, size))
 	for next < size {

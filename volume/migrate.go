@@ -107,7 +107,7 @@ func (a *Agent) migrate(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	err = a.copyTo(ctx, j, v, to, keyID == "")
+	err = a.copyTo(ctx, j, v, to, holesStay(v, keyID))
 	if err := errors.Join(err, to.Close()); err != nil {
 		return err
 	}
@@ -148,6 +148,10 @@ func (a *Agent) makeCopy(ctx context.Context, j *job, v *Volume, keyID string) (
 	}
 	return a.openPlain(ctx, j.NewID, driver.ReadWrite, keyID)
 }
+
+// holesStay says that where nothing was ever written to the volume, nothing need be to its copy: guests find zeroes in both, or in both
+// what a key makes of nothing. Only a copy that is encrypted from one that is not has its zeroes written.
+func holesStay(v *Volume, keyID string) bool { return keyID == "" || v.EncryptionKeyID != "" }
 
 // applyCopy makes the volume that becomes the copy.
 func (a *Agent) applyCopy(ctx context.Context, j *job, v *Volume, keyID string) error {

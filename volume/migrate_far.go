@@ -82,7 +82,7 @@ func (a *Agent) copyFar(ctx context.Context, j *job, v *Volume, keyID string) er
 	if err != nil {
 		return err
 	}
-	err = a.copyTo(ctx, j, v, to, keyID == "")
+	err = a.copyTo(ctx, j, v, to, holesStay(v, keyID))
 	if err := errors.Join(err, to.Close()); err != nil {
 		return err
 	}

@@ -142,6 +142,41 @@ func TestGuestUsesVolumes(t *testing.T) {
 	require.Error(t, exec.Command("qemu-io", "-f", "raw", "-c", "write 0 512", late.Path).Run(), "one that is attached is locked")
 }
 
+// TestBlockDevices are volumes as LVM has them: a guest has one from the start, another comes, grows, and goes.
+func TestBlockDevices(t *testing.T) {
+	labtest.RequireProgram(t, "losetup", "mount")
+	o := options(t)
+	d, err := qemu.New(t.Context(), o)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	var volumes []driver.Volume
+	var files []string
+	for range 2 {
+		v := fileVolume(t, dir, 8<<20, nil)
+		files = append(files, v.Path)
+		out, err := exec.Command("losetup", "--find", "--show", v.Path).Output()
+		require.NoError(t, err)
+		v.Path = strings.TrimSpace(string(out))
+		t.Cleanup(func() { require.NoError(t, exec.Command("losetup", "--detach", v.Path).Run()) })
+		volumes = append(volumes, v)
+	}
+	s, want := login(t, d, o, volumes[0])
+	s.awaitDisk(volumes[0], 8<<20)
+	want.Volumes = volumes
+	require.NoError(t, d.Apply(t.Context(), want))
+	require.NoError(t, os.Truncate(files[1], 16<<20))
+	require.NoError(t, exec.Command("losetup", "--set-capacity", volumes[1].Path).Run())
+	s.awaitDisk(volumes[1], 8<<20)
+	want.Volumes[1].Bytes = 16 << 20
+	require.NoError(t, d.Apply(t.Context(), want))
+	s.run("echo at-the-end | dd bs=512 seek=32767 of=" + s.awaitDisk(volumes[1], 16<<20) + " conv=fsync")
+	want.Volumes = want.Volumes[:1]
+	require.NoError(t, d.Apply(t.Context(), want))
+	content, err := os.ReadFile(files[1])
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(content[16<<20-512:]), "at-the-end\n"))
+}
+
 // TestEncryptedVolumes are LUKS containers, opened at the start and while the server runs.
 func TestEncryptedVolumes(t *testing.T) {
 	o := options(t)
