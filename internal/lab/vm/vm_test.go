@@ -22,6 +22,7 @@ func TestMachine(t *testing.T) {
 		vm.Run(t, &vm.Options{Modules: []string{"dm-thin-pool"}, Programs: []string{"cat"}, DiskBytes: 1 << 30})
 		return
 	}
+	comeToHarm(t)
 	require.True(t, lab.Inside())
 	require.Equal(t, "hello", os.Getenv("KINTOUN_SAYS"))
 	links, err := net.Interfaces()
@@ -44,4 +45,35 @@ func TestMachine(t *testing.T) {
 	require.Equal(t, "it", string(out))
 	var name unix.Utsname
 	require.NoError(t, unix.Uname(&name))
+}
+
+// badVariable says how a program in the machine comes to harm.
+const badVariable = "KINTOUN_TEST_BAD"
+
+// TestHarm runs this program again, for TestMachine to fail there.
+func TestHarm(t *testing.T) {
+	if vm.Inside() || os.Getenv(badVariable) != "" {
+		return
+	}
+	for bad, says := range map[string]string{"fails": "this test fails", "panics": "this test panics", "ends": "the machine ended early"} {
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestMachine$", "-test.v")
+		cmd.Env = append(os.Environ(), badVariable+"="+bad)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, bad)
+		require.Contains(t, string(out), says)
+		require.Contains(t, string(out), "--- FAIL: TestMachine")
+	}
+}
+
+func comeToHarm(t *testing.T) {
+	switch os.Getenv(badVariable) {
+	case "fails":
+		require.Fail(t, "this test fails")
+	case "panics":
+		panic("this test panics")
+	case "ends":
+		require.NoError(t, os.WriteFile("/proc/sysrq-trigger", []byte("o"), 0))
+		select {}
+	}
 }
