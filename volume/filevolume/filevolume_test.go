@@ -14,14 +14,15 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
+	"github.com/kintoun/kintoun/volume/internal/volumetest"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
 // A lab has mounts of its own.
 func TestMain(m *testing.M) {
-	if path := os.Getenv(guestVariable); path != "" {
-		os.Exit(beGuest(path))
+	if volumetest.IsGuest() {
+		os.Exit(volumetest.BeGuest())
 	}
 	if dir := os.Getenv(killVariable); dir != "" {
 		os.Exit(beKilled(dir))
@@ -66,7 +67,7 @@ func suitePool(t testing.TB, bytes int64, change func(*filevolume.Options)) driv
 	change(o)
 	return drivertest.Pool{
 		Open:  func(t testing.TB) driver.Volumes { return driverOf(t, dir, o) },
-		Reach: reach,
+		Reach: volumetest.Reach,
 		Place: func(t testing.TB, bytes int64) string {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "theirs.img"), nil, 0o600))
 			require.NoError(t, os.Truncate(filepath.Join(dir, "theirs.img"), bytes))

@@ -14,6 +14,7 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/kintoun/kintoun/volume/internal/nbd"
+	"github.com/kintoun/kintoun/volume/internal/volumetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,7 +49,7 @@ func TestKillServer(t *testing.T) {
 	last := uint64(0)
 	for round := range *kills {
 		pid := pidOf(t, dir, c)
-		dev := reach(t, target)
+		dev := volumetest.Reach(t, target)
 		time.AfterFunc(time.Duration(rand.IntN(100_000))*time.Microsecond, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 		flushed := writeUntilKilled(dev, last)
 		_ = dev.Close() // its server is gone
@@ -81,7 +82,7 @@ func writeUntilKilled(dev driver.Device, last uint64) (flushed uint64) {
 // requireFlushed reads all blocks and returns the highest number in them.
 func requireFlushed(t *testing.T, round int, target driver.Target, flushed uint64) uint64 {
 	t.Helper()
-	dev := reach(t, target)
+	dev := volumetest.Reach(t, target)
 	content := make([]byte, killedBlocks*killedBlock)
 	_, err := dev.ReadAt(content, 0)
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
+	"github.com/kintoun/kintoun/volume/internal/volumetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -35,7 +36,7 @@ func TestWritersGoOn(t *testing.T) {
 		require.NoError(t, d.Apply(t.Context(), driver.Volume{ID: c.VolumeID, Bytes: 1 << 20}))
 		target, err := d.Connect(t.Context(), c)
 		require.NoError(t, err)
-		g := reach(t, target)
+		g := volumetest.Reach(t, target)
 		defer func() { require.NoError(t, g.Close()) }()
 		volumes, guests = append(volumes, c.VolumeID), append(guests, g)
 	}
@@ -70,7 +71,7 @@ func BenchmarkGroupInUse(b *testing.B) {
 		require.NoError(b, d.Apply(b.Context(), driver.Volume{ID: c.VolumeID, Bytes: 10 << 30}))
 		target, err := d.Connect(b.Context(), c)
 		require.NoError(b, err)
-		g := reach(b, target)
+		g := volumetest.Reach(b, target)
 		defer func() { require.NoError(b, g.Close()) }()
 		volumes = append(volumes, c.VolumeID)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/kintoun/kintoun/volume/drivertest"
 	"github.com/kintoun/kintoun/volume/filevolume"
 	"github.com/kintoun/kintoun/volume/internal/nbd"
+	"github.com/kintoun/kintoun/volume/internal/volumetest"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func pidOf(t *testing.T, dir string, c driver.Connection) int {
 func TestServersOutlive(t *testing.T) {
 	dir, o, _, c, target := connected(t)
 	pid := pidOf(t, dir, c)
-	dev := reach(t, target)
+	dev := volumetest.Reach(t, target)
 	_, err := dev.WriteAt([]byte("before"), 0)
 	require.NoError(t, err)
 	require.NoError(t, dev.Sync())
@@ -75,7 +76,7 @@ func TestServersOutlive(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, target, again)
 	require.NotEqual(t, pid, pidOf(t, dir, c))
-	dev = reach(t, again)
+	dev = volumetest.Reach(t, again)
 	b := make([]byte, 6)
 	_, err = dev.ReadAt(b, 0)
 	require.NoError(t, err)
@@ -131,7 +132,7 @@ func TestOnlyTheConnectionsHostIsLetIn(t *testing.T) {
 		_, err := nbd.Dial(t.Context(), "tcp", target.NBD.Address, &nbd.Options{Export: c.VolumeID, TLS: config})
 		require.Error(t, err, name)
 	}
-	require.NoError(t, reach(t, target).Close(), "the right one")
+	require.NoError(t, volumetest.Reach(t, target).Close(), "the right one")
 	require.NoError(t, d.Disconnect(t.Context(), other.VolumeID, other.ID))
 }
 
@@ -139,7 +140,7 @@ func TestOnlyTheConnectionsHostIsLetIn(t *testing.T) {
 func TestQEMUConnects(t *testing.T) {
 	labtest.RequireProgram(t, "qemu-img", "qemu-utils")
 	_, _, _, c, target := connected(t)
-	dev := reach(t, target)
+	dev := volumetest.Reach(t, target)
 	_, err := dev.WriteAt([]byte("kintoun"), 1<<20)
 	require.NoError(t, err)
 	require.NoError(t, dev.Close())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/internal/connections"
+	"github.com/kintoun/kintoun/volume/internal/quiet"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,7 +107,7 @@ func (d *Driver) snapshotGroup(ctx context.Context, want []driver.Snapshot) erro
 			_ = f.Close()
 		}
 	}()
-	err := quietly(ctx, paths, func() error {
+	err := quiet.Do(ctx, paths, func() error {
 		for _, s := range want {
 			f, err := d.taken(s)
 			if err != nil {

@@ -29,6 +29,7 @@ const (
 	tagLUKS   = "kintoun.luks="  // where the content of a container begins
 	tagOf     = "kintoun.of="    // the volume of a snapshot
 	tagMaking = "kintoun.making" // it is not whole
+	tagUntil  = "kintoun.until=" // the snapshot without which this one, taken at the same moment, is none
 )
 
 // poolVariable marks the commands of a pool's driver, which go on when that is killed.
@@ -43,7 +44,7 @@ type logical struct {
 	// size is of the device, bytes what a guest sees of it, behind the first outside bytes.
 	size, bytes, outside int64
 	encrypted            bool
-	volumeID             string
+	volumeID, until      string
 	making               bool
 	active, suspended    bool
 	// pool is the thin pool that it is in; isPool says that it is one, data how much of it is used, in percent.
@@ -267,6 +268,8 @@ func (v *logical) tagged(tag string) error {
 		v.outside, err = number(value)
 	case tagOf:
 		v.volumeID = value
+	case tagUntil:
+		v.until = value
 	case tagMaking + "=":
 		v.making = true
 	}

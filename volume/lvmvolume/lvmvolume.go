@@ -9,8 +9,8 @@
 //
 // A volume is the logical volume volume-ID, a snapshot _snapshot-ID, as an operator expects who knows Cinder; tags that begin with
 // "kintoun." say what LVM does not know: the exact size, whether it is encrypted, whose snapshot it is. Snapshots and clones share
-// blocks and take as long for a terabyte as for a megabyte; those of several volumes are taken while these are suspended, so that
-// all are of one moment. What belongs to connections is kept in a directory.
+// blocks and take as long for a terabyte as for a megabyte; those of several volumes are taken while their writers
+// stand still, so that all are of one moment. What belongs to connections is kept in a directory.
 //
 // A server on the pool's own host ([Options.Host]) is given the block device. For one on another host a qemu-storage-daemon serves
 // that connection alone, by the Network Block Device protocol over TLS, as in package filevolume. An encrypted volume is a LUKS
@@ -22,9 +22,9 @@
 // runs a few commands of some 0.1 seconds.
 //
 // Logical volumes are made of whole extents (4 MiB as a rule). A server on the pool's own host sees a size that is no multiple of
-// them rounded up; those of Cinder, in GiB, are multiples. What it will not do: snapshots of several volumes at one
-// moment, and reserve room. A pool may promise more than it has;
-// who writes when nothing is left gets an error (ENOSPC). One process at a time works on a pool.
+// them rounded up; those of Cinder, in GiB, are multiples. What it will not do: reserve room. A pool may promise more
+// than it has; who writes when nothing is left gets an error (ENOSPC). And it does not know of writers in the kernel: what is mounted on
+// the host itself writes on while snapshots of several volumes are taken. One process at a time works on a pool.
 //
 // What is made exists wholly or is marked as partial, and what a killed process has left, the next [New] ends or takes away; commands
 // of LVM's that it had begun are waited for. Errors are those of the contract; [ErrUnavailable] where the host lacks something.

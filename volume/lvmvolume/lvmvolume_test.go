@@ -17,11 +17,10 @@ import (
 	"github.com/kintoun/kintoun/internal/lab/vm"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
-	"github.com/kintoun/kintoun/volume/internal/nbd"
+	"github.com/kintoun/kintoun/volume/internal/volumetest"
 	"github.com/kintoun/kintoun/volume/lvmvolume"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 // The machine is some 20 times slower than its host: what is tried there by default is a selection.
@@ -37,6 +36,9 @@ const quick = "^Volumes$/(A_content|from_a_snapshot|Encrypted|Going_back|A_full)
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killVariable); dir != "" {
 		os.Exit(beKilled(dir))
+	}
+	if volumetest.IsGuest() {
+		os.Exit(volumetest.BeGuest())
 	}
 	os.Exit(vm.Main(func() int {
 		code := m.Run()
@@ -59,7 +61,7 @@ func TestMachine(t *testing.T) {
 			chosen[i] = "^TestMachine$/" + chosen[i]
 		}
 		vm.Run(t, &vm.Options{
-			Modules: []string{"dm-thin-pool"}, Programs: []string{"lvm", "dmsetup", "thin_check", "qemu-storage-daemon"}, DiskBytes: 8 << 30,
+			Modules: []string{"dm-thin-pool"}, Programs: []string{"lvm", "dmsetup", "thin_check", "qemu-storage-daemon", "/bin/sh"}, DiskBytes: 8 << 30,
 			Match: strings.Join(chosen, "|"), Timeout: *machineTime, Arguments: []string{fmt.Sprintf("-kills=%d", *kills)},
 		})
 		return
@@ -133,7 +135,7 @@ func suitePool(t testing.TB, mib int, change func(*lvmvolume.Options)) drivertes
 	dir, o := pool(t, mib, change)
 	return drivertest.Pool{
 		Open:  func(t testing.TB) driver.Volumes { return driverOf(t, dir, o) },
-		Reach: reach,
+		Reach: volumetest.Reach,
 		Place: func(t testing.TB, bytes int64) string {
 			name := "theirs-" + o.ThinPool
 			lvm(t, "lvcreate", "--type", "thin", "--thinpool", o.ThinPool, "--virtualsize", fmt.Sprintf("%db", bytes), "--name", name, group)
@@ -148,31 +150,6 @@ func factory(change func(*lvmvolume.Options)) drivertest.Factory {
 		p.Small = func(t testing.TB) drivertest.Pool { return suitePool(t, 64, change) }
 		return p
 	}
-}
-
-// block is a device as a server's QEMU has it.
-type block struct {
-	*os.File
-	size int64
-}
-
-func (b *block) Size() int64 { return b.size }
-
-// reach opens what a connected host has.
-func reach(t testing.TB, target driver.Target) driver.Device {
-	t.Helper()
-	if target.NBD != nil {
-		c, err := nbd.Open(t.Context(), target.NBD)
-		require.NoError(t, err)
-		return c
-	}
-	flags := os.O_RDWR | unix.O_DSYNC // QEMU writes past the kernel's cache
-	if target.ReadOnly {
-		flags = os.O_RDONLY
-	}
-	f, err := os.OpenFile(target.Path, flags, 0)
-	require.NoError(t, err)
-	return &block{File: f, size: target.Bytes}
 }
 
 func testProbe(t *testing.T) {

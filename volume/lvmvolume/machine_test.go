@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/drivertest"
+	"github.com/kintoun/kintoun/volume/internal/volumetest"
 	"github.com/kintoun/kintoun/volume/lvmvolume"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -125,6 +126,18 @@ func testMends(t *testing.T) {
 		fill(t, "/dev/"+group+"/volume-"+id, 0, size)
 		want = append(want, driver.Observed{Kind: driver.KindVolume, ID: id, Bytes: size, Used: size})
 	}
+	// Of snapshots taken at one moment the last was taken, and was not.
+	taken, last, lost := uuid.NewString(), uuid.NewString(), uuid.NewString()
+	for id, until := range map[string]string{taken: last, last: "", lost: uuid.NewString()} {
+		args := []string{"lvcreate", "--type", "thin", "--setactivationskip", "n", "--name", "_snapshot-" + id, "--addtag", "kintoun.of=" + suspended}
+		if until != "" {
+			args = append(args, "--addtag", "kintoun.until=_snapshot-"+until)
+		}
+		lvm(t, append(args, group+"/volume-"+suspended)...)
+		if id != lost {
+			want = append(want, driver.Observed{Kind: driver.KindSnapshot, ID: id, Bytes: 1 << 20, Used: 1 << 20, VolumeID: suspended})
+		}
+	}
 	making := uuid.NewString()
 	lvm(t, "lvcreate", "--type", "thin", "--thinpool", o.ThinPool, "--virtualsize", "1m", "--addtag", "kintoun.making", "--name", "volume-"+making, group)
 	dm(t, "suspend", suspended)
@@ -138,8 +151,13 @@ func testMends(t *testing.T) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, want, all)
 	for _, v := range want {
-		requireContent(t, d, v.ID, v.Bytes, v.Bytes)
+		if v.Kind == driver.KindVolume {
+			requireContent(t, d, v.ID, v.Bytes, v.Bytes)
+		}
 	}
+	require.NoError(t, d.RemoveSnapshot(ctx, last), "which others waited for")
+	require.NoFileExists(t, "/dev/"+group+"/_snapshot-"+last)
+	require.FileExists(t, "/dev/"+group+"/_snapshot-"+taken)
 	unmanaged, err := d.Unmanaged(ctx)
 	require.NoError(t, err)
 	require.Empty(t, unmanaged)
@@ -192,7 +210,7 @@ func testServers(t *testing.T) {
 	require.Regexp(t, `(?m)^Uid:\t65534\t65534\t65534\t65534$`, string(status))
 	require.Regexp(t, `(?m)^CapEff:\t0000000000000000$`, string(status))
 
-	dev := reach(t, target)
+	dev := volumetest.Reach(t, target)
 	require.Equal(t, int64(1536), dev.Size(), "not the extent's")
 	content := bytes.Repeat([]byte{7}, 1536)
 	_, err = dev.WriteAt(content, 0)
@@ -210,7 +228,7 @@ func testServers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, target, again)
 	require.NotEqual(t, pid, pidOf(t, dir, c))
-	dev = reach(t, again)
+	dev = volumetest.Reach(t, again)
 	found := make([]byte, len(content))
 	_, err = dev.ReadAt(found, 0)
 	require.NoError(t, err)

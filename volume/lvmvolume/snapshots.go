@@ -10,9 +10,11 @@ import (
 	"strings"
 
 	"github.com/kintoun/kintoun/volume/driver"
+	"github.com/kintoun/kintoun/volume/internal/quiet"
 )
 
-// ApplySnapshots takes a snapshot. Several that do not exist yet are refused (errors.ErrUnsupported): LVM suspends one volume at a time.
+// ApplySnapshots takes snapshots. Those of several volumes are taken while no other process writes to these, which stand still for
+// some 0.1 seconds for each.
 func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -34,7 +36,7 @@ func (d *Driver) ApplySnapshots(ctx context.Context, want ...driver.Snapshot) er
 	case len(missing) == 1:
 		err = d.snapshot(ctx, all, missing[0])
 	default:
-		err = fmt.Errorf("%d snapshots at one moment: %w", len(missing), errors.ErrUnsupported)
+		err = d.snapshotGroup(ctx, all, missing)
 	}
 	if err != nil {
 		return fmt.Errorf("lvmvolume: %w", roomed(err))
@@ -61,13 +63,32 @@ func missing(all map[string]*logical, want []driver.Snapshot) (missing []driver.
 	return missing, nil
 }
 
-// snapshot takes one: LVM suspends the volume for it.
-func (d *Driver) snapshot(ctx context.Context, all map[string]*logical, s driver.Snapshot) error {
+// snapshot takes one, with more tags than it needs: LVM suspends the volume for it.
+func (d *Driver) snapshot(ctx context.Context, all map[string]*logical, s driver.Snapshot, tags ...string) error {
 	from := all[volumePrefix+s.VolumeID]
-	if err := d.clone(ctx, from, snapshotPrefix+s.ID, number(tagBytes, from.bytes), tagOf+s.VolumeID); err != nil {
+	if err := d.clone(ctx, from, snapshotPrefix+s.ID, append(tags, number(tagBytes, from.bytes), tagOf+s.VolumeID)...); err != nil {
 		return fmt.Errorf("snapshot %s of volume %s: %w", s.ID, s.VolumeID, err)
 	}
 	return nil
+}
+
+// snapshotGroup takes several while nobody writes to their volumes. All but the last carry its name, and count when that is there.
+func (d *Driver) snapshotGroup(ctx context.Context, all map[string]*logical, want []driver.Snapshot) error {
+	var paths []string
+	for _, s := range want {
+		paths = append(paths, d.path(volumePrefix+s.VolumeID))
+	}
+	last := want[len(want)-1]
+	err := quiet.Do(ctx, paths, func() error {
+		for _, s := range want[:len(want)-1] {
+			if err := d.snapshot(ctx, all, s, tagUntil+snapshotPrefix+last.ID); err != nil {
+				return err
+			}
+		}
+		return d.snapshot(ctx, all, last)
+	})
+	_, settleErr := d.settle(context.WithoutCancel(ctx))
+	return errors.Join(err, settleErr)
 }
 
 // resume lets a logical volume go on that a killed command has suspended.
@@ -144,7 +165,7 @@ func (d *Driver) rename(ctx context.Context, from, to string) error {
 }
 
 // settle reads what the group has, and does what an earlier call could not end: clones that are to take a volume's place take it if
-// that is free, and go otherwise.
+// that is free, and go otherwise; snapshots that wait for another go if that was never taken.
 func (d *Driver) settle(ctx context.Context) (map[string]*logical, error) {
 	all, err := d.report(ctx)
 	if err != nil {
@@ -158,6 +179,10 @@ func (d *Driver) settle(ctx context.Context) (map[string]*logical, error) {
 			err = d.rename(ctx, v.name, volumePrefix+id)
 		case reverting:
 			err = d.remove(ctx, v.name)
+		case v.until != "" && all[v.until] == nil:
+			err = d.remove(ctx, v.name)
+		case v.until != "":
+			_, err = d.lvm(ctx, "lvchange", "--deltag", tagUntil+v.until, d.full(v.name))
 		default:
 			continue
 		}

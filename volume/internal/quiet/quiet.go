@@ -1,6 +1,13 @@
 //go:build linux
 
-package filevolume
+// Package quiet keeps processes from writing to volumes while something is done to several of them at one moment.
+//
+//	err := quiet.Do(ctx, []string{"/dev/group/a", "/dev/group/b"}, func() error { return snapshots(a, b) })
+//
+// It needs to be root, or the writers' user, and /proc; it does not know of writers in the kernel, such as mounted file systems, nor of
+// this process's own. Who is stopped goes on when the call returns or this process is killed. Errors are the system's. Calls may be made
+// at once.
+package quiet
 
 import (
 	"context"
@@ -18,12 +25,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quietly runs do while no process writes to the files: those that have them open for writing are stopped (SIGSTOP), and go on
+// Do runs do while no other process writes to the files or block devices: those that have them open for writing are stopped (SIGSTOP), and go on
 // (SIGCONT) when do has returned. What they had under way in the kernel may still end, but they cannot have seen that it did, and
 // so nothing that they do later depends on it. That is what makes snapshots of several files one moment's.
 //
 // A shell process, which waits for our end of a pipe to close, has them go on if we are killed meanwhile.
-func quietly(ctx context.Context, paths []string, do func() error) error {
+func Do(ctx context.Context, paths []string, do func() error) error {
 	var stoppedOnes []int
 	// Others may open one of the files while we look: look until there is nobody new.
 	for range lookTimes {
@@ -55,14 +62,13 @@ const lookTimes = 100
 
 // writersOf are the other processes that have one of the files open for writing.
 func writersOf(paths []string) ([]int, error) {
-	type inode struct{ dev, ino uint64 }
-	wanted := map[inode]bool{}
+	wanted := map[object]bool{}
 	for _, path := range paths {
 		var stat unix.Stat_t
 		if err := unix.Stat(path, &stat); err != nil {
 			return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 		}
-		wanted[inode{stat.Dev, stat.Ino}] = true
+		wanted[objectOf(&stat)] = true
 	}
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
@@ -79,13 +85,23 @@ func writersOf(paths []string) ([]int, error) {
 		for _, fd := range open {
 			var stat unix.Stat_t
 			if unix.Stat(filepath.Join("/proc", p.Name(), "fd", fd.Name()), &stat) == nil &&
-				wanted[inode{stat.Dev, stat.Ino}] && forWriting(p.Name(), fd.Name()) {
+				wanted[objectOf(&stat)] && forWriting(p.Name(), fd.Name()) {
 				pids = append(pids, pid)
 				break
 			}
 		}
 	}
 	return pids, nil
+}
+
+// object is a file, or a block device, which may have several files.
+type object struct{ device, dev, ino uint64 }
+
+func objectOf(stat *unix.Stat_t) object {
+	if stat.Mode&unix.S_IFMT == unix.S_IFBLK {
+		return object{device: stat.Rdev}
+	}
+	return object{dev: stat.Dev, ino: stat.Ino}
 }
 
 // forWriting says whether the descriptor is (proc(5), fdinfo: flags in octal).

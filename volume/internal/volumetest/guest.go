@@ -1,6 +1,14 @@
 //go:build linux
 
-package filevolume_test
+// Package volumetest helps tests of drivers of volumes: a process of its own that has a volume open, in place of a server's.
+//
+//	func TestMain(m *testing.M) {
+//		if volumetest.IsGuest() {
+//			os.Exit(volumetest.BeGuest())
+//		}
+//		os.Exit(m.Run())
+//	}
+package volumetest
 
 import (
 	"encoding/binary"
@@ -13,28 +21,36 @@ import (
 	"github.com/kintoun/kintoun/volume/driver"
 	"github.com/kintoun/kintoun/volume/internal/nbd"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // guestVariable names the file that this program writes to as another process, in place of a server's.
-const guestVariable = "FILEVOLUME_TEST_GUEST"
+const guestVariable = "VOLUME_TEST_GUEST"
+
+// IsGuest says that this program was started to be one.
+func IsGuest() bool { return os.Getenv(guestVariable) != "" }
 
 // guest is a process that has a volume open.
 type guest struct {
 	*os.File
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out io.Reader
+	// bytes is the size of a volume on a device, which may be larger.
+	bytes int64
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   io.Reader
 }
 
-// reach opens what a connected host has: reading here, writing in another process.
-func reach(t testing.TB, target driver.Target) driver.Device {
+// Reach opens what a connected host has: reading here, writing in another process.
+func Reach(t testing.TB, target driver.Target) driver.Device {
 	t.Helper()
 	if target.NBD != nil {
-		return reachNBD(t, target.NBD)
+		c, err := nbd.Open(t.Context(), target.NBD)
+		require.NoError(t, err)
+		return c
 	}
 	f, err := os.Open(target.Path)
 	require.NoError(t, err)
-	g := &guest{File: f}
+	g := &guest{File: f, bytes: target.Bytes}
 	if target.ReadOnly {
 		return g
 	}
@@ -49,17 +65,13 @@ func reach(t testing.TB, target driver.Target) driver.Device {
 	return g
 }
 
-func reachNBD(t testing.TB, target *driver.NBD) driver.Device {
-	t.Helper()
-	c, err := nbd.Open(t.Context(), target)
-	require.NoError(t, err)
-	return c
-}
-
 func (g *guest) Size() int64 {
 	info, err := g.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
 		return -1
+	case info.Mode()&os.ModeDevice != 0:
+		return g.bytes
 	}
 	return info.Size()
 }
@@ -87,9 +99,13 @@ func (g *guest) Close() error {
 	return err
 }
 
-// beGuest writes what it is told, until nobody tells it any more.
-func beGuest(path string) int {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+// BeGuest writes what it is told, until nobody tells it any more, and returns the exit code.
+func BeGuest() int {
+	path, flags := os.Getenv(guestVariable), os.O_WRONLY
+	if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeDevice != 0 {
+		flags |= unix.O_DSYNC // as QEMU, past the kernel's cache
+	}
+	f, err := os.OpenFile(path, flags, 0)
 	for err == nil {
 		var head [12]byte
 		if _, err := io.ReadFull(os.Stdin, head[:]); errors.Is(err, io.EOF) {
