@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,14 +199,22 @@ func (w *workshop) nothingLeft() {
 	}
 }
 
-// mortal is a context that ends, as a process does that is killed, when it has been asked so many times whether it has.
+// mortal is a context that ends, as a process does that is killed, when it has been asked so many times whether it has. The
+// database asks from goroutines of its own.
 type mortal struct {
 	context.Context //nolint:containedctx // it is one
-	left            int
+	left            atomic.Int64
+}
+
+// mortalAfter is a context that ends when it has been asked n times.
+func mortalAfter(ctx context.Context, n int64) *mortal {
+	m := &mortal{Context: ctx}
+	m.left.Store(n)
+	return m
 }
 
 func (m *mortal) Err() error {
-	if m.left--; m.left < 0 {
+	if m.left.Add(-1) < 0 {
 		return context.Canceled
 	}
 	return m.Context.Err()

@@ -107,7 +107,7 @@ func TestAVolumeMovesToAnotherProcess(t *testing.T) {
 		require.NoError(t, w.service.MigrateVolume(t.Context(), w.admin, v.ID, w.host(name), "", false, false))
 		kills := 0
 		for w.get(v.ID).Status == Maintenance {
-			w.work(&mortal{Context: t.Context(), left: 40})
+			w.work(mortalAfter(t.Context(), 40))
 			r.restart("one")
 			r.restart("two")
 			kills++

@@ -34,7 +34,7 @@ func TestAVolumeMovesToAnotherPool(t *testing.T) {
 	require.Equal(t, Maintenance, w.get(v.ID).Status)
 	kills := 0
 	for w.get(v.ID).Status == Maintenance {
-		w.work(&mortal{Context: t.Context(), left: 40})
+		w.work(mortalAfter(t.Context(), 40))
 		w.restart("one")
 		w.restart("two")
 		w.together()

@@ -85,7 +85,7 @@ func TestServersOutlive(t *testing.T) {
 
 	pid = pidOf(t, dir, c)
 	require.NoError(t, d.Disconnect(t.Context(), c.VolumeID, c.ID))
-	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+	volumetest.Gone(t, pid)
 	_, err = nbd.Dial(t.Context(), "tcp", target.NBD.Address, nil)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }

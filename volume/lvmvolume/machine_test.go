@@ -236,7 +236,7 @@ func testServers(t *testing.T) {
 	require.NoError(t, dev.Close())
 	pid = pidOf(t, dir, c)
 	require.NoError(t, d.Disconnect(t.Context(), c.VolumeID, c.ID))
-	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+	volumetest.Gone(t, pid)
 }
 
 // pidOf is the process number of a connection's server.
